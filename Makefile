@@ -1,0 +1,42 @@
+# Each target makes .venv and installs what it needs; there is nothing else to do first.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-slow bench lint docs clean help
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/made:
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/%: .venv/made pyproject.toml constraints.txt
+	@echo "installing clip-ref with its '$*' extras into .venv ..."
+	$(PIP) -e '.[$*]'
+	@touch $@
+
+demo: .venv/train  ## train on real digits, without and with CLIP; results in out/demo/
+	$(BIN)/clip-ref demo --out out/demo
+
+test: .venv/train .venv/test  ## unit and property tests, under 5 minutes
+	$(BIN)/python -m pytest
+
+test-slow: .venv/train .venv/test  ## the tests marked slow
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m slow
+
+bench: .venv/train .venv/test  ## cost benchmarks, ratios within one run
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --override-ini addopts=
+
+lint: .venv/train .venv/test .venv/lint  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/docs  ## the site, strictly, into site/
+	$(BIN)/mkdocs build --strict
+
+clean:  ## remove what was built or installed here
+	rm -rf .venv site out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

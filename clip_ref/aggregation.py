@@ -1,0 +1,105 @@
+"""Aggregation: from the sum over the survivors to the next model.   Spec: aggregation, rules AGG-1..AGG-7.
+
+The sum is exact. What it is divided by is a choice: of everybody's weight (`dilute`, and `holder` after scaling), or of the
+weight of those who hold the coordinate (`levels`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_ref.codec import decode_mean
+from clip_ref.errors import SERVER, ContributionError, PreconditionError
+from clip_ref.params import Mean, Params
+from clip_ref.values import ClientId, Floats, RingVector, check_finite
+
+
+@attrs.frozen
+class Aggregate:
+    """What a round yields."""
+
+    model: Floats = attrs.field(repr=False)
+    """The next model: float32[d]."""
+
+    slots: tuple[int, ...]
+    """The decoded extras: the weight of U3, under `levels` per keep level."""
+
+    @property
+    def weight(self) -> int:
+        """W: the weight of U3."""
+        return sum(self.slots)
+
+
+def add(*, total: RingVector, vector: RingVector) -> None:
+    """AGG-1: add one masked input to the running total, modulo R, in place: the server never keeps single ones."""
+    if total.dtype != vector.dtype or total.shape != vector.shape:
+        raise PreconditionError(rule="AGG-1", detail="a masked input has the ring and the length of the total")
+    np.add(total, vector, out=total)
+
+
+def read_slots(*, total: RingVector, size: int, params: Params) -> tuple[int, ...]:
+    """AGG-2: the extras of the unmasked total. `ContributionError` unless each is 0 … n·weight_max and one is above 0."""
+    slots = tuple(int(s) for s in total[size:])
+    limit = params.clients * params.encoding.weight_max
+    if any(slot > limit for slot in slots) or not 0 < sum(slots) <= limit:
+        raise ContributionError(
+            rule="AGG-2", culprit=SERVER, field="slots", detail=f"the weights of the sum are 0 … {limit} and not all 0"
+        )
+    return slots
+
+
+def level_weights(
+    *, slots: Sequence[int], held: Callable[[int], NDArray[np.bool_]], size: int, grid: Sequence[int]
+) -> NDArray[np.int64]:
+    """AGG-3: h_j, the weight of the levels that hold coordinate j: int64[d].
+
+    `held(keep)` says which coordinates a keep level holds, bool[d]; it is asked for levels with weight alone.
+    """
+    weights = np.zeros(size, dtype=np.int64)
+    for keep, slot in zip(grid, slots, strict=True):
+        if slot:
+            weights += slot * held(keep)
+    return weights
+
+
+def holder_weights(
+    *, weights: Mapping[ClientId, int], held: Mapping[ClientId, NDArray[np.bool_]], size: int
+) -> NDArray[np.int64]:
+    """AGG-4: the same from the weight and the held coordinates of each client of U2: what `holder` scales by; int64[d]."""
+    out = np.zeros(size, dtype=np.int64)
+    for client, weight in weights.items():
+        out += weight * held[client]
+    return out
+
+
+def aggregate(
+    *,
+    total: RingVector,
+    model: Floats,
+    params: Params,
+    held: Callable[[int], NDArray[np.bool_]],
+) -> Aggregate:
+    """AGG-5..AGG-7: the next model, w_{i+1} = float32(float64(w_i) + mean).
+
+    `total` is the unmasked sum over U3: uint32|uint64[d + extras]; `model` is w_i: float32[d]. `held(keep)` is asked under the
+    mean `levels` alone. The mean is S·C/((2^(q−1) − 1)·h) in float64, 0 where h = 0 (AGG-6), with h the whole weight under
+    `dilute` and `holder`; the result is rounded once (AGG-7).
+    """
+    params.encoding.ring.check(total, rule="AGG-5", name="the total")
+    size = len(model)
+    if len(total) != size + params.policy.extras:
+        raise PreconditionError(
+            rule="AGG-5", detail=f"the total has {len(total)} elements, {size + params.policy.extras} are expected"
+        )
+    check_finite(model, rule="AGG-5", name="the model")
+    slots = read_slots(total=total, size=size, params=params)
+    if params.policy.mean is Mean.LEVELS:
+        weight = level_weights(slots=slots, held=held, size=size, grid=params.policy.grid)
+    else:
+        weight = np.full(size, sum(slots), dtype=np.int64)
+    mean = decode_mean(total=total[:size], weight=weight, encoding=params.encoding)
+    following = (model.astype(np.float64) + mean).astype(np.float32)
+    following.flags.writeable = False
+    return Aggregate(following, slots)

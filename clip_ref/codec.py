@@ -1,0 +1,105 @@
+"""Codec: where floats stop. Updates to ring elements, sums back to means.   Spec: codec, rules COD-1..COD-7."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_ref.errors import PreconditionError
+from clip_ref.params import Encoding, Weighting
+from clip_ref.values import Floats, RingVector, check_finite
+
+
+def weight_of(*, examples: int, encoding: Encoding) -> int:
+    """COD-1: the weight of an update from `examples` ≥ 1 training examples: 1 … weight_max, saturating."""
+    if examples < 1:
+        raise PreconditionError(rule="COD-1", detail=f"a client trains on at least 1 example, got {examples}")
+    if encoding.weighting is Weighting.UNIFORM:
+        return 1
+    capped = min(examples, encoding.weight_max)
+    return 1 << (capped.bit_length() - 1) if encoding.weighting is Weighting.BUCKETS else capped
+
+
+def quantise(*, update: Floats, encoding: Encoding) -> NDArray[np.int64]:
+    """COD-2, COD-3: v = round_half_even(clip(Δ, ±C)·(2^(q−1) − 1)/C), in float64: int64[d], |v| ≤ 2^(q−1) − 1, 0 ↦ 0.
+
+    `update` is float32[d] and finite: NaN and infinities are refused, not turned into numbers.
+    """
+    if update.dtype != np.float32 or update.ndim != 1:
+        raise PreconditionError(rule="COD-2", detail=f"an update is float32[d], got {update.dtype}{list(update.shape)}")
+    check_finite(update, rule="COD-2", name="the update")
+    wide = np.clip(update.astype(np.float64), -encoding.clip, encoding.clip)
+    return np.rint(wide * encoding.steps / encoding.clip).astype(np.int64)
+
+
+def encode(*, update: Floats, weight: int, encoding: Encoding) -> RingVector:
+    """COD-4: weight·v in Z_R, two's complement: uint32|uint64[d], read-only.
+
+    `weight` is 1 … weight_max; that no sum overflows was settled when the parameters were made (PAR-7).
+    """
+    _check_weight(weight, encoding)
+    return _to_ring(quantise(update=update, encoding=encoding) * weight, encoding)
+
+
+def encode_scaled(
+    *, update: Floats, weight: int, total: int, holders: NDArray[np.int64], cap: int, encoding: Encoding
+) -> RingVector:
+    """COD-5: as `encode`, with each value scaled by min(total/holders, cap), rounded half to even, in integers.
+
+    For the mean `holder`: `total` is the weight of everybody in U2, `holders` (int64[d]) the weight of those who hold each
+    coordinate. Where nobody holds one, the value must be 0 and stays 0. total ≤ 255·(2³² − 1).
+    """
+    _check_weight(weight, encoding)
+    values = quantise(update=update, encoding=encoding)
+    if (values[holders == 0] != 0).any():
+        raise PreconditionError(rule="COD-5", detail="a coordinate that nobody holds has a nonzero update")
+    scaled = np.zeros(len(values), dtype=np.int64)
+    # Weight times value times total passes 64 bits, so each distinct value is scaled once, in Python's integers.
+    for held_by in np.unique(holders):
+        here = holders == held_by
+        distinct, where = np.unique(values[here], return_inverse=True)
+        results = [_scale(int(value) * weight, total, int(held_by), cap) for value in distinct]
+        scaled[here] = np.array(results, dtype=np.int64)[where]
+    return _to_ring(scaled, encoding)
+
+
+def _scale(value: int, total: int, holders: int, cap: int) -> int:
+    """value·min(total/holders, cap), rounded half to even."""
+    if holders == 0:
+        return 0
+    if total >= cap * holders:
+        return value * cap
+    quotient, rest = divmod(value * total, holders)
+    return quotient + (2 * rest > holders or (2 * rest == holders and quotient % 2 == 1))
+
+
+def _check_weight(weight: int, encoding: Encoding) -> None:
+    if not 1 <= weight <= encoding.weight_max:
+        raise PreconditionError(rule="COD-4", detail=f"a weight is 1 … {encoding.weight_max}, got {weight}")
+
+
+def _to_ring(values: NDArray[np.int64], encoding: Encoding) -> RingVector:
+    unsigned = values.astype("<i8").view("<u8").astype(encoding.ring.dtype)
+    unsigned.flags.writeable = False
+    return unsigned
+
+
+def encode_slots(*, slots: Mapping[int, int], length: int, encoding: Encoding) -> RingVector:
+    """COD-6: small nonnegative integers at their places, 0 elsewhere: uint32|uint64[length], read-only."""
+    values = np.zeros(length, dtype=np.int64)
+    for at, value in slots.items():
+        if not 0 <= at < length or not 0 <= value <= encoding.weight_max:
+            raise PreconditionError(rule="COD-6", detail=f"slot {at} of {length} cannot hold {value}")
+        values[at] = value
+    return _to_ring(values, encoding)
+
+
+def decode_mean(*, total: RingVector, weight: NDArray[np.int64], encoding: Encoding) -> NDArray[np.float64]:
+    """COD-7: S·C/((2^(q−1) − 1)·h) in float64, and 0 where h = 0: float64[d].
+
+    `total` is the sum over Z_R, `weight` the divisor h of each coordinate: int64[d], h ≥ 0.
+    """
+    encoding.ring.check(total, rule="COD-7", name="total")
+    numerator = encoding.ring.centred(total).astype(np.float64) * encoding.clip
+    denominator = float(encoding.steps) * weight.astype(np.float64)
+    return np.divide(numerator, denominator, out=np.zeros(len(total)), where=weight > 0)

@@ -1,0 +1,93 @@
+"""Keys: X25519 agreement and authenticated encryption, thin over `cryptography`.   Spec: keys, rules KEY-1..KEY-6."""
+
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from clip_ref.canonical import prefixed
+from clip_ref.errors import ContributionError
+from clip_ref.rand import derive
+from clip_ref.values import ClientId, Digest, SecretKey, Seed
+
+KEY_BYTES: Final = 32
+TAG_BYTES: Final = 16
+
+_FIELD: Final = 2**255 - 19
+
+LOW_ORDER: Final = frozenset(
+    u.to_bytes(KEY_BYTES, "little")
+    for u in (
+        0,
+        1,
+        325606250916557431795983626356110631294008115727848805560023387927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        _FIELD - 1,
+    )
+)
+"""The canonical u-coordinates of order 1, 2, 4 and 8, on the curve and its twist: with them every secret gives zero."""
+
+_NONCE: Final = bytes(12)
+
+
+def public_key(secret: SecretKey) -> bytes:
+    """The X25519 public key of `secret`: 32 bytes. One scalar multiplication."""
+    return X25519PrivateKey.from_private_bytes(secret.data).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def check_public_key(key: bytes, *, culprit: int, field: str) -> None:
+    """KEY-2, KEY-3: refuse (`ContributionError`) a key of the wrong length, not reduced modulo 2²⁵⁵ − 19, or of low order."""
+    if len(key) != KEY_BYTES or int.from_bytes(key, "little") >= _FIELD:
+        raise ContributionError(rule="KEY-2", culprit=culprit, field=field, detail="not a canonical X25519 public key")
+    if key in LOW_ORDER:
+        raise ContributionError(rule="KEY-3", culprit=culprit, field=field, detail="a point of low order")
+
+
+def agree(*, secret: SecretKey, peer: ClientId, peer_key: bytes, field: str) -> bytes:
+    """The X25519 shared secret: 32 bytes, never all zero (`ContributionError`, KEY-3). One scalar multiplication."""
+    check_public_key(peer_key, culprit=peer, field=field)
+    return X25519PrivateKey.from_private_bytes(secret.data).exchange(X25519PublicKey.from_public_bytes(peer_key))
+
+
+def pair_seed(*, secret: SecretKey, me: ClientId, peer: ClientId, peer_key: bytes, ctx: Digest) -> Seed:
+    """KEY-4: the seed of the pairwise mask of `me` and `peer`; both derive the same one, in this context only."""
+    shared = agree(secret=secret, peer=peer, peer_key=peer_key, field="mask_key")
+    low, high = min(me, peer), max(me, peer)
+    return Seed(derive(secret=shared, salt=ctx, purpose="pairwise mask", ids=(low, high)))
+
+
+def self_mask_seed(*, self_seed: Seed, me: ClientId, ctx: Digest) -> Seed:
+    """KEY-5: the seed of the self mask that `me` expands, from its b_u and the context."""
+    return Seed(derive(secret=self_seed.data, salt=ctx, purpose="self mask", ids=(me,)))
+
+
+def _cipher(shared: bytes, ctx: Digest, purpose: str, sender: ClientId, receiver: ClientId) -> ChaCha20Poly1305:
+    """KEY-6: one key per context, purpose and direction, used for a single message: the nonce is constant."""
+    return ChaCha20Poly1305(derive(secret=shared, salt=ctx, purpose=f"channel {purpose}", ids=(sender, receiver)))
+
+
+def _associated(ctx: Digest, purpose: str, sender: ClientId, receiver: ClientId) -> bytes:
+    ids = sender.to_bytes(4, "little") + receiver.to_bytes(4, "little")
+    return ctx + prefixed(purpose.encode("ascii")) + ids
+
+
+def seal(plain: bytes, *, shared: bytes, ctx: Digest, purpose: str, sender: ClientId, receiver: ClientId) -> bytes:
+    """Encrypt `plain` for `receiver`: len(plain) + 16 bytes, ChaCha20-Poly1305 under a key of this message's own."""
+    aead = _cipher(shared, ctx, purpose, sender, receiver)
+    return aead.encrypt(_NONCE, plain, _associated(ctx, purpose, sender, receiver))
+
+
+def unseal(sealed: bytes, *, shared: bytes, ctx: Digest, purpose: str, sender: ClientId, receiver: ClientId) -> bytes:
+    """Decrypt what `sender` sealed for `receiver`; `ContributionError` (KEY-6) names `sender` if it does not open."""
+    aead = _cipher(shared, ctx, purpose, sender, receiver)
+    try:
+        return aead.decrypt(_NONCE, sealed, _associated(ctx, purpose, sender, receiver))
+    except InvalidTag:
+        raise ContributionError(
+            rule="KEY-6",
+            culprit=sender,
+            field=purpose,
+            detail="the ciphertext does not open in this round and direction",
+        ) from None

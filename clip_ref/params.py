@@ -1,0 +1,311 @@
+"""Parameters: a pruning policy, an encoding and a security level, validated at construction.   Spec: parameters, PAR-1..PAR-9.
+
+One frozen object holds everything that all clients and the server must agree on. Its digest enters the round's context, so
+two parties with different parameters cannot open each other's messages.
+"""
+
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any, Final
+
+import attrs
+
+from clip_ref.canonical import digest
+from clip_ref.errors import SERVER, ParameterError
+from clip_ref.values import Digest, Ring
+
+DEFAULT_GRID: Final = tuple(range(1000, 499, -25))
+"""Keep levels 1000, 975, …, 500 ‰."""
+
+MAX_HOLDERS: Final = 255
+"""GF(2⁸) has 255 nonzero points: at most so many holders of a secret, self included."""
+
+
+class SecurityLevel(StrEnum):
+    """What is checked beyond honest-but-curious parties."""
+
+    BASIC = "basic"
+    """Double masking, encrypted shares and times: secure against an honest-but-curious server."""
+
+    HARDENED = "hardened"
+    """Signatures, commitments and consistency, against a malicious server. Not in this version."""
+
+
+class Score(StrEnum):
+    """How much a neuron changed since the previous model."""
+
+    L1 = "l1"
+    """Σ|ΔW| / Σ|W_prev| over the neuron's group, in exact integers: identical on every machine."""
+
+    MEAN = "mean"
+    """The mean over the group of |Δw|/|w_prev|, as the paper has it, in float64."""
+
+    NORM = "norm"
+    """‖Δw‖₂ / ‖w_prev‖₂ over the group, in float64."""
+
+    MAX = "max"
+    """The largest |Δw|/|w_prev| of the group, in float64."""
+
+
+class Selection(StrEnum):
+    """In which order neurons are pruned."""
+
+    RANK = "rank"
+    """The least changed first, however many are needed."""
+
+    PAPER = "paper"
+    """Invariant neurons first, then slack: a shared random permutation of the others."""
+
+    STRICT = "strict"
+    """Invariant neurons alone, even where that prunes too few to be on time."""
+
+
+class SlackSeed(StrEnum):
+    """What seeds the permutation that slack is drawn from."""
+
+    RECORDS = "records"
+    """The opened time records of U2: no party chooses it, and the server does not know it."""
+
+    CONTEXT = "context"
+    """The round's context: public, so that the server can work out who holds a coordinate."""
+
+
+class Mean(StrEnum):
+    """What a coordinate's sum is divided by."""
+
+    DILUTE = "dilute"
+    """The weight of everybody: the zeros of those who pruned it drag the mean down, as in the paper."""
+
+    LEVELS = "levels"
+    """The weight of those whose keep level holds it, from one ring element per level."""
+
+    HOLDER = "holder"
+    """The weight of everybody, after each holder scaled its value by total/holders' weight."""
+
+
+class Weighting(StrEnum):
+    """What a client's update weighs."""
+
+    EXAMPLES = "examples"
+    """Its number of training examples, at most `weight_max`."""
+
+    BUCKETS = "buckets"
+    """The largest power of two that is not above that number."""
+
+    UNIFORM = "uniform"
+    """1."""
+
+
+def _refuse(rule: str, detail: str) -> ParameterError:
+    return ParameterError(rule=rule, detail=detail)
+
+
+def _per_mille(rule: str, name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise _refuse(rule, f"{name} must be {low} … {high} ‰, got {value}")
+
+
+@attrs.frozen(kw_only=True)
+class PruningPolicy:
+    """Who prunes, how much and what."""
+
+    straggler_share: int = 200
+    """p: the share of clients that are candidates, ‰, 0 … 500. 0: nobody ever prunes."""
+
+    margin: int = 50
+    """δ: a candidate becomes a straggler above (1 + δ)·T*, ‰, 0 … 1000."""
+
+    grid: tuple[int, ...] = DEFAULT_GRID
+    """The keep levels, ‰, strictly descending from 1000, at most 64 of them."""
+
+    network_aware: bool = True
+    """Whether a keep level must make up for a slow network too (over-pruning), not for the processor alone."""
+
+    score: Score = Score.L1
+    """How change is measured."""
+
+    selection: Selection = Selection.RANK
+    """Which neurons go first."""
+
+    threshold: int = 1000
+    """κ: a neuron is invariant below κ times its layer's pooled mean change, ‰, 0 … 10000. `rank` ignores it."""
+
+    slack_seed: SlackSeed = SlackSeed.RECORDS
+    """What seeds the slack of `paper` selection."""
+
+    age_cap: int = 0
+    """A: neuron j is exempt in rounds i with i ≡ j (mod A), so none is pruned A rounds running. 0: no cap."""
+
+    mean: Mean = Mean.LEVELS
+    """How a coordinate that some pruned is averaged."""
+
+    holder_cap: int = 4
+    """The largest factor by which `holder` scales a value, 1 … 64."""
+
+    anonymity_blocks: bool = True
+    """Whether stragglers prune in blocks of at least c + 2 alike, so that no single one can be isolated."""
+
+    min_roster: int = 10
+    """Nobody prunes in a round with fewer clients than this in U2."""
+
+    warm_up: int = 2
+    """Nobody prunes in rounds 1 … warm_up: change since the initial model says nothing yet."""
+
+    def __attrs_post_init__(self) -> None:
+        """PAR-1, PAR-2, PAR-3."""
+        _per_mille("PAR-1", "straggler_share", self.straggler_share, 0, 500)
+        _per_mille("PAR-1", "margin", self.margin, 0, 1000)
+        _per_mille("PAR-1", "threshold", self.threshold, 0, 10000)
+        grid = self.grid
+        if not grid or grid[0] != 1000 or len(grid) > 64 or grid[-1] < 1:
+            raise _refuse("PAR-2", f"the grid has 1 … 64 keep levels from 1000 ‰ down to 1 ‰ at least, got {grid}")
+        if any(a <= b for a, b in pairwise(grid)):
+            raise _refuse("PAR-2", f"the grid must descend strictly, got {grid}")
+        if self.age_cap and self.age_cap * grid[-1] < 2000:
+            raise _refuse("PAR-3", f"an age cap of {self.age_cap} exempts more neurons than {grid[-1]} ‰ can keep")
+        if self.age_cap < 0 or self.min_roster < 0 or self.warm_up < 1 or not 1 <= self.holder_cap <= 64:
+            raise _refuse("PAR-3", "age_cap and min_roster are at least 0, warm_up at least 1, holder_cap 1 … 64")
+        public = self.selection is not Selection.PAPER or self.slack_seed is SlackSeed.CONTEXT
+        if self.mean is Mean.LEVELS and not public:
+            raise _refuse(
+                "PAR-4",
+                "the mean `levels` needs a selection that the server can recompute: `rank`, `strict`, or `paper` with "
+                "its slack seeded from the context",
+            )
+
+    @property
+    def extras(self) -> int:
+        """How many ring elements follow the update: one per keep level for `levels`, else one."""
+        return len(self.grid) if self.mean is Mean.LEVELS else 1
+
+
+@attrs.frozen(kw_only=True)
+class Encoding:
+    """How floats become ring elements."""
+
+    ring_bits: int = 32
+    """b: 32 or 64."""
+
+    clip: float = 1.0
+    """C: each value of an update is clipped to ±C; positive, finite float64."""
+
+    value_bits: int = 16
+    """q: a value takes q bits with its sign, 2 … 32."""
+
+    weighting: Weighting = Weighting.EXAMPLES
+    """What an update weighs."""
+
+    weight_max: int = 1024
+    """The largest weight, 1 … 2³² − 1; larger ones saturate."""
+
+    def __attrs_post_init__(self) -> None:
+        """PAR-5."""
+        if self.ring_bits not in (32, 64):
+            raise _refuse("PAR-5", f"ring_bits must be 32 or 64, got {self.ring_bits}")
+        if not 0 < self.clip < float("inf"):
+            raise _refuse("PAR-5", f"clip must be a positive finite number, got {self.clip}")
+        if not 2 <= self.value_bits <= 32 or not 1 <= self.weight_max < 1 << 32:
+            raise _refuse("PAR-5", "value_bits must be 2 … 32 and weight_max 1 … 2^32 - 1")
+
+    @property
+    def ring(self) -> Ring:
+        """Z_R."""
+        return Ring(bits=64 if self.ring_bits == 64 else 32)
+
+    @property
+    def steps(self) -> int:
+        """2^(q−1) − 1: the integer that C maps to."""
+        return (1 << (self.value_bits - 1)) - 1
+
+
+@attrs.frozen(kw_only=True)
+class Params:
+    """Everything that the parties of a run agree on."""
+
+    clients: int
+    """n: the largest roster, 2 … 255."""
+
+    threshold: int = attrs.field()
+    """t: how many clients must stay to the end, 2 … n; default ⌊2n/3⌋ + 1, at most n."""
+
+    colluders: int = 0
+    """c: how many clients may collude with the server, 0 … n."""
+
+    policy: PruningPolicy = attrs.field(factory=PruningPolicy)
+    """Who prunes what."""
+
+    encoding: Encoding = attrs.field(factory=Encoding)
+    """Floats to ring elements and back."""
+
+    security: SecurityLevel = SecurityLevel.BASIC
+    """What is checked."""
+
+    @threshold.default
+    def _default_threshold(self) -> int:
+        return min(self.clients, 2 * self.clients // 3 + 1)
+
+    def __attrs_post_init__(self) -> None:
+        """PAR-6, PAR-7, PAR-8."""
+        if not 2 <= self.clients <= MAX_HOLDERS:
+            raise _refuse("PAR-6", f"a round needs 2 … {MAX_HOLDERS} clients, got {self.clients}")
+        if not 2 <= self.threshold <= self.clients:
+            raise _refuse("PAR-6", f"the threshold must be 2 … {self.clients}, got {self.threshold}")
+        if not 0 <= self.colluders < self.threshold:
+            raise _refuse("PAR-6", f"colluders must be fewer than the threshold {self.threshold}, got {self.colluders}")
+        if self.security is SecurityLevel.HARDENED:
+            raise _refuse("PAR-8", "security level `hardened` is not in this version; use `basic`")
+        worst, half = self.worst_case, self.encoding.ring.modulus // 2
+        if worst >= half:
+            raise _refuse(
+                "PAR-7",
+                f"the largest possible sum {worst} reaches R/2 = {half}: lower value_bits, weight_max or the number of "
+                "clients, or use a ring of 64 bits",
+            )
+
+    @property
+    def worst_case(self) -> int:
+        """The largest absolute value that a coordinate of the sum can take: n · weight_max · (2^(q−1) − 1) · cap."""
+        cap = self.policy.holder_cap if self.policy.mean is Mean.HOLDER else 1
+        return self.clients * self.encoding.weight_max * self.encoding.steps * cap
+
+    @property
+    def block_size(self) -> int:
+        """s_min = c + 2 with anonymity blocks, else 1."""
+        return self.colluders + 2 if self.policy.anonymity_blocks else 1
+
+    def digest(self) -> Digest:
+        """PAR-9: one digest of every field, by name, in declaration order."""
+        return digest("params", _fields(self))
+
+    def check_client_id(self, client: int) -> None:
+        """Refuse an id that is not an unsigned 32-bit number or is the server's."""
+        if not 0 <= client < SERVER:
+            raise _refuse("PAR-6", f"a client id is 0 … 2^32 - 2, got {client}")
+
+
+def _fields(value: Any) -> list[bytes]:
+    parts: list[bytes] = []
+    for field in attrs.fields(type(value)):
+        item = getattr(value, field.name)
+        parts.append(field.name.encode("ascii"))
+        if attrs.has(type(item)):
+            parts.extend(_fields(item))
+        elif isinstance(item, float):
+            parts.append(item.hex().encode("ascii"))
+        elif isinstance(item, tuple):
+            parts.append(",".join(str(int(entry)) for entry in item).encode("ascii"))
+        else:
+            parts.append((item.value if isinstance(item, StrEnum) else str(int(item))).encode("ascii"))
+    return parts
+
+
+PAPER_POLICY: Final = PruningPolicy(
+    margin=0, score=Score.MEAN, selection=Selection.PAPER, mean=Mean.DILUTE, anonymity_blocks=False, min_roster=0
+)
+"""The preset `PAPER`: as literally as the paper's text allows."""
+
+HARDENED_POLICY: Final = PruningPolicy()
+"""The preset `HARDENED`: what one should deploy."""
+
+NO_PRUNING: Final = PruningPolicy(straggler_share=0, mean=Mean.DILUTE, grid=(1000,))
+"""Plain secure aggregation: nobody prunes, one weight element."""

@@ -1,0 +1,229 @@
+"""The server's side of a round.   Spec: round, rules ROU-9..ROU-13.
+
+It relays what it cannot read, adds up what it cannot see through, and takes off the masks of the sum alone. Masked inputs are
+added on arrival: memory does not grow with the number of clients.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_ref import aggregation, invariance, keys, masking, selection, shamir
+from clip_ref.aggregation import Aggregate
+from clip_ref.canonical import digest
+from clip_ref.errors import ContributionError, PreconditionError, RoundAborted
+from clip_ref.layout import Layout
+from clip_ref.messages import (
+    Advertise,
+    Announce,
+    ClientMessage,
+    Deliver,
+    Envelope,
+    MaskedInput,
+    Open,
+    Roster,
+    ShareKeys,
+    Unmask,
+    check_same_ids,
+)
+from clip_ref.params import Params
+from clip_ref.round.client import sizes
+from clip_ref.round.cost import Leg, Work
+from clip_ref.round.state import State
+from clip_ref.values import ClientId, Digest, SecretKey, Seed
+
+
+class Server:
+    """The server in one round: `open`, then on each leg `accept` the messages and `close` the leg.
+
+    `accept` raises `ContributionError` that names the sender of a message that breaks a rule, and is then as before; `close_…`
+    raises `RoundAborted` where fewer than t clients are left.
+    """
+
+    def __init__(self, *, params: Params, layout: Layout, state: State) -> None:
+        """A server about to open the round that `state` says comes next."""
+        self.work = Work()
+        self._params, self._layout, self._state = params, layout, state
+        self._sizes = sizes(params=params, layout=layout)
+        self._context = state.context(params=params, layout=layout)
+        self._leg: Leg | None = None
+        self.u1: dict[ClientId, Advertise] = {}
+        self.u2: dict[ClientId, ShareKeys] = {}
+        self.u3: list[ClientId] = []
+        self.u5: dict[ClientId, Unmask] = {}
+
+    def open(self) -> Open:
+        """ROU-9: announce the digests of the model and its history."""
+        if self._leg is not None:
+            raise PreconditionError(rule="ROU-9", detail="this round is already open")
+        self._leg = Leg.ADVERTISE
+        return Open(self._context)
+
+    def accept(self, message: ClientMessage) -> None:
+        """ROU-10: take one client's message of the current leg, or refuse it and name the client."""
+        if isinstance(message, Advertise):
+            self._accept_advertise(message)
+        elif isinstance(message, ShareKeys):
+            self._accept_share_keys(message)
+        elif isinstance(message, MaskedInput):
+            self._accept_masked_input(message)
+        else:
+            self._accept_unmask(message)
+
+    def _expect(self, message: ClientMessage, leg: Leg, before: object, done: object) -> None:
+        who = message.sender
+        if self._leg is not leg:
+            raise self._blame(who, "kind", f"a {type(message).__name__} does not belong to the leg {self._leg}")
+        if isinstance(before, dict | list) and who not in before:
+            raise self._blame(who, "sender", "has missed an earlier leg of this round")
+        if isinstance(done, dict | list) and who in done:
+            raise self._blame(who, "sender", "has answered already")
+
+    def _accept_advertise(self, message: Advertise) -> None:
+        self._expect(message, Leg.ADVERTISE, None, self.u1)
+        message.check()
+        if len(self.u1) == self._params.clients:
+            raise self._blame(message.sender, "sender", f"the roster of {self._params.clients} is full")
+        self.u1[message.sender] = message
+
+    def _accept_share_keys(self, message: ShareKeys) -> None:
+        self._expect(message, Leg.SHARE, self.u1, self.u2)
+        peers = [u for u in self.u1 if u != message.sender]
+        check_same_ids(
+            (e.peer for e in message.envelopes), peers, culprit=message.sender, field="envelopes", rule="ROU-10"
+        )
+        for envelope in message.envelopes:
+            lengths = (len(envelope.shares), len(envelope.record))
+            if lengths != (self._sizes.sealed_shares, self._sizes.sealed_record):
+                raise self._blame(message.sender, "envelopes", f"ciphertexts of {lengths} bytes")
+        self.u2[message.sender] = message
+
+    def _accept_masked_input(self, message: MaskedInput) -> None:
+        self._expect(message, Leg.INPUT, self.u2, self.u3)
+        vector = message.vector
+        if vector.dtype != self._total.dtype or vector.shape != self._total.shape:
+            raise self._blame(message.sender, "vector", f"must be {self._total.dtype.name}[{len(self._total)}]")
+        aggregation.add(total=self._total, vector=vector)
+        self.u3.append(message.sender)
+
+    def _accept_unmask(self, message: Unmask) -> None:
+        self._expect(message, Leg.UNMASK, self.u3, self.u5)
+        dropped = [u for u in self.u2 if u not in self.u3]
+        for field, shares, expected in (
+            ("self_shares", message.self_shares, self.u3),
+            ("key_shares", message.key_shares, dropped),
+        ):
+            check_same_ids((u for u, _ in shares), expected, culprit=message.sender, field=field, rule="ROU-10")
+        self.u5[message.sender] = message
+
+    def close_advertise(self) -> Roster:
+        """U1 is complete: everybody's keys, in ascending id."""
+        self._enough(Leg.ADVERTISE, "U1", len(self.u1))
+        self.u1 = dict(sorted(self.u1.items()))
+        self._leg = Leg.SHARE
+        roster = Roster(tuple(self.u1.values()))
+        self._ctx: Digest = self._context.ctx(roster.digest())
+        return roster
+
+    def close_share(self) -> dict[ClientId, Deliver]:
+        """U2 is complete: to each of its clients the envelopes meant for it, and the model."""
+        self._enough(Leg.SHARE, "U2", len(self.u2))
+        self.u2 = dict(sorted(self.u2.items()))
+        self._leg = Leg.INPUT
+        self._total = np.zeros(self._sizes.vector, dtype=self._sizes.ring.dtype)
+        addressed = {u: {e.peer: e for e in message.envelopes} for u, message in self.u2.items()}
+        return {
+            receiver: Deliver(
+                tuple(
+                    Envelope(sender, envelopes[receiver].shares, envelopes[receiver].record)
+                    for sender, envelopes in addressed.items()
+                    if sender != receiver
+                ),
+                self._state.model,
+            )
+            for receiver in self.u2
+        }
+
+    def close_input(self) -> Announce:
+        """U3 is complete: whose inputs are in the sum."""
+        self._enough(Leg.INPUT, "U3", len(self.u3))
+        self.u3.sort()
+        self._leg = Leg.UNMASK
+        return Announce(tuple(self.u3))
+
+    def close_unmask(self) -> Aggregate:
+        """ROU-11..ROU-13: take the masks off the sum with exactly t shares of each secret, and decode it."""
+        self._enough(Leg.UNMASK, "U5", len(self.u5))
+        self._leg = None
+        self.total_unmasked = self._unmasked()
+        self.sum_digest = digest("sum", (self.total_unmasked.tobytes(),))
+        self.work += Work(coded=self._layout.size)
+        return aggregation.aggregate(
+            total=self.total_unmasked, model=self._state.model, params=self._params, held=self._held
+        )
+
+    def _unmasked(self) -> NDArray[np.unsignedinteger]:
+        dropped = [u for u in self.u2 if u not in self.u3]
+        answers = [self.u5[u] for u in sorted(self.u5)[: self._params.threshold]]
+        position = {u: k for k, u in enumerate(self.u1, start=1)}
+        self_shares = {a.sender: dict(a.self_shares) for a in answers}
+        key_shares = {a.sender: dict(a.key_shares) for a in answers}
+
+        def combined(shares: Mapping[ClientId, Mapping[ClientId, bytes]], owner: ClientId) -> bytes:
+            by_number = {position[holder]: shares[holder][owner] for holder in shares}
+            return shamir.combine(shares=by_number, threshold=self._params.threshold)
+
+        self_seeds = [
+            keys.self_mask_seed(self_seed=Seed(combined(self_shares, u)), me=u, ctx=self._ctx) for u in self.u3
+        ]
+        dangling = {}
+        for gone in dropped:
+            secret = SecretKey(combined(key_shares, gone))
+            if keys.public_key(secret) != self.u1[gone].mask_key:
+                raise ContributionError(
+                    rule="ROU-12",
+                    culprit=gone,
+                    field="mask_key",
+                    detail="the shares of its mask key do not give the key it advertised: a share of it is corrupt",
+                )
+            for u in self.u3:
+                dangling[u, gone] = keys.pair_seed(
+                    secret=secret, me=gone, peer=u, peer_key=self.u1[u].mask_key, ctx=self._ctx
+                )
+        masks, secrets = len(self_seeds) + len(dangling), len(self.u3) + len(dropped)
+        self.work += Work(
+            scalar_multiplications=len(dangling) + len(dropped),
+            mask_bytes=masks * self._total.nbytes,
+            shared_bytes=32 * secrets * self._params.threshold,
+        )
+        return masking.unmask(ring=self._sizes.ring, total=self._total, self_seeds=self_seeds, dangling=dangling)
+
+    def _held(self, keep: int) -> NDArray[np.bool_]:
+        """Which coordinates a keep level holds: public, so the server can tell for the mean `levels`."""
+        if keep == 1000:
+            return np.ones(self._layout.size, dtype=bool)
+        if not hasattr(self, "_selector"):
+            history = self._state.history
+            if history is None:
+                raise PreconditionError(rule="ROU-13", detail="a client claims to have pruned, but there is no history")
+            policy = self._params.policy
+            scores = invariance.score(model=self._state.model, history=history, layout=self._layout, mode=policy.score)
+            self.work += Work(scored=self._layout.size)
+            self._selector = selection.selector(
+                scores=scores, policy=policy, entropy=self._ctx, round=self._context.round
+            )
+        return self._layout.held(self._selector(keep))
+
+    def _enough(self, leg: Leg, stage: str, have: int) -> None:
+        """ROU-11: abort below the threshold, before anything further is asked or revealed."""
+        if self._leg is not leg:
+            raise PreconditionError(rule="ROU-9", detail=f"the leg {leg} is not open")
+        if have < self._params.threshold:
+            self._leg = None
+            raise RoundAborted(
+                rule="ROU-11", stage=stage, have=have, need=self._params.threshold, detail="nothing was revealed"
+            )
+
+    def _blame(self, culprit: ClientId, field: str, detail: str) -> ContributionError:
+        return ContributionError(rule="ROU-10", culprit=culprit, field=field, detail=detail)

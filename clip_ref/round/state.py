@@ -1,0 +1,64 @@
+"""What lasts from one round to the next: the model, its history, the round number.   Spec: round, rules ROU-1, ROU-2."""
+
+import attrs
+
+from clip_ref.canonical import RoundContext, digest, model_digest
+from clip_ref.errors import PreconditionError
+from clip_ref.layout import Layout
+from clip_ref.params import Params
+from clip_ref.values import NO_DIGEST, Digest, Floats, RoundNumber, check_finite, frozen_array
+
+
+def _frozen(model: Floats) -> Floats:
+    return frozen_array(model)
+
+
+def config_digest(*, params: Params, layout: Layout) -> Digest:
+    """The digest of everything that is agreed before the first round."""
+    return digest("config", (params.digest(), layout.digest()))
+
+
+@attrs.frozen
+class State:
+    """A training run between two rounds, as its server and its clients see it."""
+
+    session: bytes
+    """The run: 16 bytes."""
+
+    round: RoundNumber
+    """The round that comes next, from 1."""
+
+    model: Floats = attrs.field(converter=_frozen, repr=False, eq=attrs.cmp_using(eq=lambda a, b: (a == b).all()))
+    """w_i: float32[d], finite."""
+
+    history: Floats | None = attrs.field(default=None, repr=False, eq=False)
+    """ROU-2: the last completed round's model whose digest differs from w_i's; none before the first."""
+
+    @model.validator
+    def _finite(self, _: object, value: Floats) -> None:
+        check_finite(value, rule="ROU-1", name="the model")
+
+    def context(self, *, params: Params, layout: Layout) -> RoundContext:
+        """What the next round's `Open` announces."""
+        if self.model.shape != (layout.size,):
+            raise PreconditionError(
+                rule="ROU-1", detail=f"the model has {self.model.size} weights, its layout {layout.size}"
+            )
+        return RoundContext(
+            session=self.session,
+            round=self.round,
+            config=config_digest(params=params, layout=layout),
+            directory=NO_DIGEST,
+            model=model_digest(self.model),
+            history=NO_DIGEST if self.history is None else model_digest(self.history),
+        )
+
+    def completed(self, model: Floats) -> "State":
+        """The state after a round that yielded `model`."""
+        same = model_digest(model) == model_digest(self.model)
+        history = self.history if same else self.model
+        return State(self.session, RoundNumber(self.round + 1), model, history)
+
+    def aborted(self) -> "State":
+        """The state after a round that yielded nothing: the next number, the same model and history."""
+        return State(self.session, RoundNumber(self.round + 1), self.model, self.history)

@@ -1,0 +1,285 @@
+"""Wire: every message as canonical bytes, and back, strictly.   Spec: wire, rules WIR-1..WIR-5.
+
+There is one encoding of each message. The decoder refuses everything else: unknown version or kind, another round, lengths
+that the parameters do not allow, ids out of order, trailing bytes.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import numpy as np
+
+from clip_ref.canonical import SESSION_BYTES, Reader, RoundContext, Writer, prefixed
+from clip_ref.errors import SERVER
+from clip_ref.keys import KEY_BYTES, TAG_BYTES
+from clip_ref.messages import (
+    SHARE_BYTES,
+    Advertise,
+    Announce,
+    Deliver,
+    Envelope,
+    Header,
+    MaskedInput,
+    Message,
+    Open,
+    Roster,
+    ShareKeys,
+    TimeRecord,
+    Unmask,
+    check_ascending,
+)
+from clip_ref.values import ClientId, Digest, Ring, RoundNumber
+
+WIRE_VERSION: Final = 1
+"""Changes with every change to the bytes of any message."""
+
+MAGIC: Final = b"CLIP"
+_FLOAT: Final = np.dtype("<f4")
+
+HEADER_BYTES: Final = len(MAGIC) + 2 + 1 + SESSION_BYTES + 8 + 4
+
+KINDS: Final[tuple[type[Message], ...]] = (
+    Open, Advertise, Roster, ShareKeys, Deliver, MaskedInput, Announce, Unmask,
+)  # fmt: skip
+"""The kinds in the order of the round; the byte on the wire is the index, from 1."""
+
+
+@attrs.frozen
+class Sizes:
+    """The lengths that the parameters and the model fix."""
+
+    clients: int
+    """n: the largest roster."""
+
+    levels: int
+    """|grid|: predictions in a time record."""
+
+    model: int
+    """d: weights of the model."""
+
+    vector: int
+    """d + extras: ring elements of a masked input."""
+
+    ring: Ring
+    """Z_R."""
+
+    @property
+    def record(self) -> int:
+        """The length of an unsealed time record, in bytes."""
+        return 3 + 4 * 8 + 8 * self.levels + 4 + 32
+
+    @property
+    def sealed_record(self) -> int:
+        """The length of a sealed time record, in bytes."""
+        return self.record + TAG_BYTES
+
+    @property
+    def sealed_shares(self) -> int:
+        """The length of two sealed shares, in bytes."""
+        return 2 * SHARE_BYTES + TAG_BYTES
+
+
+def encode_record(record: TimeRecord) -> bytes:
+    """WIR-2: a time record at its fixed width: whatever it says, as long as any other of the same grid."""
+    writer = Writer()
+    for flag in (record.has_time, record.has_model, record.was_straggler):
+        writer.unsigned(flag, 8)
+    for time in (record.down, record.select, record.mask, record.up, *record.fit):
+        writer.unsigned(time, 64)
+    return writer.unsigned(record.weight, 32).fixed(record.entropy, 32).done()
+
+
+def decode_record(data: bytes, *, sizes: Sizes, sender: ClientId) -> TimeRecord:
+    """The time record in `data`; `WireError` names `sender` for anything that is not its one encoding."""
+    reader = Reader(data, rule="WIR-2", culprit=sender)
+    flags = []
+    for name in ("has_time", "has_model", "was_straggler"):
+        flag = reader.unsigned(8, name)
+        if flag > 1:
+            raise reader.refuse(name, f"must be 0 or 1, got {flag}")
+        flags.append(bool(flag))
+    down, select, mask, up = (reader.unsigned(64, name) for name in ("down", "select", "mask", "up"))
+    fit = tuple(reader.unsigned(64, "fit") for _ in range(sizes.levels))
+    weight, entropy = reader.unsigned(32, "weight"), reader.fixed(32, "entropy")
+    reader.done()
+    return TimeRecord(flags[0], flags[1], flags[2], down, select, mask, up, fit, weight, entropy)
+
+
+def _put_open(message: Open, writer: Writer) -> None:
+    context = message.context
+    for part in (context.config, context.directory, context.model, context.history):
+        writer.fixed(part, 32)
+
+
+def _put_advertise(message: Advertise, writer: Writer) -> None:
+    writer.fixed(message.channel_key, KEY_BYTES).fixed(message.mask_key, KEY_BYTES)
+
+
+def _put_roster(message: Roster, writer: Writer) -> None:
+    writer.unsigned(len(message.bundles), 32)
+    for bundle in message.bundles:
+        writer.unsigned(bundle.sender, 32)
+        _put_advertise(bundle, writer)
+
+
+def _put_envelopes(envelopes: tuple[Envelope, ...], writer: Writer) -> None:
+    writer.unsigned(len(envelopes), 32)
+    for envelope in envelopes:
+        writer.unsigned(envelope.peer, 32)
+        for sealed in (envelope.shares, envelope.record):
+            writer.fixed(prefixed(sealed), 4 + len(sealed))
+
+
+def _put_share_keys(message: ShareKeys, writer: Writer) -> None:
+    _put_envelopes(message.envelopes, writer)
+
+
+def _put_deliver(message: Deliver, writer: Writer) -> None:
+    _put_envelopes(message.envelopes, writer)
+    writer.array(message.model)
+
+
+def _put_masked_input(message: MaskedInput, writer: Writer) -> None:
+    writer.array(message.vector)
+
+
+def _put_announce(message: Announce, writer: Writer) -> None:
+    writer.unsigned(len(message.survivors), 32)
+    for client in message.survivors:
+        writer.unsigned(client, 32)
+
+
+def _put_unmask(message: Unmask, writer: Writer) -> None:
+    for shares in (message.self_shares, message.key_shares):
+        writer.unsigned(len(shares), 32)
+        for client, share in shares:
+            writer.unsigned(client, 32).fixed(share, SHARE_BYTES)
+
+
+_PUT: Final[dict[type[Message], Callable[..., None]]] = {
+    Open: _put_open,
+    Advertise: _put_advertise,
+    Roster: _put_roster,
+    ShareKeys: _put_share_keys,
+    Deliver: _put_deliver,
+    MaskedInput: _put_masked_input,
+    Announce: _put_announce,
+    Unmask: _put_unmask,
+}
+
+
+def encode(message: Message, header: Header) -> bytes:
+    """WIR-1: the canonical bytes of `message`, header first."""
+    writer = Writer().fixed(MAGIC, 4).unsigned(WIRE_VERSION, 16).unsigned(KINDS.index(type(message)) + 1, 8)
+    writer.fixed(header.session, SESSION_BYTES).unsigned(header.round, 64).unsigned(header.sender, 32)
+    _PUT[type(message)](message, writer)
+    return writer.done()
+
+
+def _take_open(reader: Reader, header: Header, sizes: Sizes) -> Open:
+    names = ("config", "directory", "model", "history")
+    config, directory, model, history = (Digest(reader.fixed(32, name)) for name in names)
+    return Open(RoundContext(header.session, header.round, config, directory, model, history))
+
+
+def _take_bundle(reader: Reader, sender: ClientId) -> Advertise:
+    return Advertise(sender, reader.fixed(KEY_BYTES, "channel_key"), reader.fixed(KEY_BYTES, "mask_key"))
+
+
+def _take_advertise(reader: Reader, header: Header, sizes: Sizes) -> Advertise:
+    return _take_bundle(reader, ClientId(header.sender))
+
+
+def _take_roster(reader: Reader, header: Header, sizes: Sizes) -> Roster:
+    count = reader.count(sizes.clients, "bundles")
+    bundles = tuple(_take_bundle(reader, reader.client("bundles")) for _ in range(count))
+    check_ascending((b.sender for b in bundles), culprit=reader.culprit, field="bundles", rule="WIR-4")
+    return Roster(bundles)
+
+
+def _take_sealed(reader: Reader, length: int, field: str) -> bytes:
+    found = reader.unsigned(32, field)
+    if found != length:
+        raise reader.refuse(field, f"a ciphertext of {length} bytes is expected, got {found}")
+    return reader.fixed(length, field)
+
+
+def _take_envelopes(reader: Reader, sizes: Sizes) -> tuple[Envelope, ...]:
+    envelopes = []
+    for _ in range(reader.count(sizes.clients - 1, "envelopes")):
+        peer = reader.client("envelopes")
+        shares = _take_sealed(reader, sizes.sealed_shares, "shares")
+        envelopes.append(Envelope(peer, shares, _take_sealed(reader, sizes.sealed_record, "record")))
+    check_ascending((e.peer for e in envelopes), culprit=reader.culprit, field="envelopes", rule="WIR-4")
+    return tuple(envelopes)
+
+
+def _take_share_keys(reader: Reader, header: Header, sizes: Sizes) -> ShareKeys:
+    return ShareKeys(ClientId(header.sender), _take_envelopes(reader, sizes))
+
+
+def _take_deliver(reader: Reader, header: Header, sizes: Sizes) -> Deliver:
+    envelopes = _take_envelopes(reader, sizes)
+    return Deliver(envelopes, reader.array(_FLOAT, sizes.model, "model"))
+
+
+def _take_masked_input(reader: Reader, header: Header, sizes: Sizes) -> MaskedInput:
+    return MaskedInput(ClientId(header.sender), reader.array(sizes.ring.dtype, sizes.vector, "vector"))
+
+
+def _take_announce(reader: Reader, header: Header, sizes: Sizes) -> Announce:
+    count = reader.count(sizes.clients, "survivors")
+    survivors = tuple(reader.client("survivors") for _ in range(count))
+    check_ascending(survivors, culprit=reader.culprit, field="survivors", rule="WIR-4")
+    return Announce(survivors)
+
+
+def _take_unmask(reader: Reader, header: Header, sizes: Sizes) -> Unmask:
+    lists = []
+    for field in ("self_shares", "key_shares"):
+        count = reader.count(sizes.clients, field)
+        shares = tuple((reader.client(field), reader.fixed(SHARE_BYTES, field)) for _ in range(count))
+        check_ascending((client for client, _ in shares), culprit=reader.culprit, field=field, rule="WIR-4")
+        lists.append(shares)
+    return Unmask(ClientId(header.sender), *lists)
+
+
+_TAKE: Final[dict[type[Message], Callable[[Reader, Header, Sizes], Message]]] = {
+    Open: _take_open,
+    Advertise: _take_advertise,
+    Roster: _take_roster,
+    ShareKeys: _take_share_keys,
+    Deliver: _take_deliver,
+    MaskedInput: _take_masked_input,
+    Announce: _take_announce,
+    Unmask: _take_unmask,
+}
+
+_FROM_SERVER: Final = (Open, Roster, Deliver, Announce)
+
+
+def decode(data: bytes, *, expected: Header, kind: type[Message], sizes: Sizes) -> Message:
+    """WIR-3: the message of `kind` in `data`, which the channel says came from `expected.sender`.
+
+    Raises `WireError` that names that sender for anything but the one canonical encoding of such a message of this session
+    and round; nothing is allocated on the word of an announced length that the parameters do not allow.
+    """
+    reader = Reader(data, rule="WIR-3", culprit=expected.sender)
+    if reader.fixed(4, "magic") != MAGIC:
+        raise reader.refuse("magic", "not a message of this protocol")
+    if (version := reader.unsigned(16, "version")) != WIRE_VERSION:
+        raise reader.refuse("version", f"is {version}, this side speaks {WIRE_VERSION}")
+    if (found := reader.unsigned(8, "kind")) != KINDS.index(kind) + 1:
+        raise reader.refuse("kind", f"is {found}, a {kind.__name__} is expected here")
+    header = Header(
+        reader.fixed(SESSION_BYTES, "session"), RoundNumber(reader.unsigned(64, "round")), reader.unsigned(32, "sender")
+    )
+    for field in ("session", "round", "sender"):
+        if getattr(header, field) != getattr(expected, field):
+            raise reader.refuse(field, "is another one than this message's channel and round have")
+    if (header.sender == SERVER) != (kind in _FROM_SERVER):
+        raise reader.refuse("sender", f"a {kind.__name__} does not come from there")
+    message = _TAKE[kind](reader, header, sizes)
+    reader.done()
+    return message
