@@ -18,7 +18,7 @@ help:  ## show this list
 	@touch $@
 
 demo: .venv/train  ## train on real digits, without and with CLIP; results in out/demo/
-	$(BIN)/clip-ref demo --out out/demo
+	$(BIN)/clip-ref demo
 
 test: .venv/train .venv/test  ## unit and property tests, under 5 minutes
 	$(BIN)/python -m pytest

@@ -28,8 +28,11 @@ def quantise(*, update: Floats, encoding: Encoding) -> NDArray[np.int64]:
     if update.dtype != np.float32 or update.ndim != 1:
         raise PreconditionError(rule="COD-2", detail=f"an update is float32[d], got {update.dtype}{list(update.shape)}")
     check_finite(update, rule="COD-2", name="the update")
-    wide = np.clip(update.astype(np.float64), -encoding.clip, encoding.clip)
-    return np.rint(wide * encoding.steps / encoding.clip).astype(np.int64)
+    wide = update.astype(np.float64)
+    np.clip(wide, -encoding.clip, encoding.clip, out=wide)
+    wide *= encoding.steps
+    wide /= encoding.clip
+    return np.rint(wide, out=wide).astype(np.int64)
 
 
 def encode(*, update: Floats, weight: int, encoding: Encoding) -> RingVector:
@@ -51,6 +54,7 @@ def encode_scaled(
     """
     _check_weight(weight, encoding)
     values = quantise(update=update, encoding=encoding)
+    _check_divisor(holders, len(values), "COD-5")
     if (values[holders == 0] != 0).any():
         raise PreconditionError(rule="COD-5", detail="a coordinate that nobody holds has a nonzero update")
     scaled = np.zeros(len(values), dtype=np.int64)
@@ -78,6 +82,14 @@ def _check_weight(weight: int, encoding: Encoding) -> None:
         raise PreconditionError(rule="COD-4", detail=f"a weight is 1 … {encoding.weight_max}, got {weight}")
 
 
+def _check_divisor(weights: NDArray[np.int64], length: int, rule: str) -> None:
+    if weights.dtype != np.int64 or weights.shape != (length,) or (weights < 0).any():
+        raise PreconditionError(
+            rule=rule,
+            detail=f"holders' weights are nonnegative int64[{length}], got {weights.dtype}{list(weights.shape)}",
+        )
+
+
 def _to_ring(values: NDArray[np.int64], encoding: Encoding) -> RingVector:
     unsigned = values.astype("<i8").view("<u8").astype(encoding.ring.dtype)
     unsigned.flags.writeable = False
@@ -100,6 +112,7 @@ def decode_mean(*, total: RingVector, weight: NDArray[np.int64], encoding: Encod
     `total` is the sum over Z_R, `weight` the divisor h of each coordinate: int64[d], h ≥ 0.
     """
     encoding.ring.check(total, rule="COD-7", name="total")
+    _check_divisor(weight, len(total), "COD-7")
     numerator = encoding.ring.centred(total).astype(np.float64) * encoding.clip
     denominator = float(encoding.steps) * weight.astype(np.float64)
     return np.divide(numerator, denominator, out=np.zeros(len(total)), where=weight > 0)

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     FAST = "not among the slowest"
     MARGIN = "a candidate, but within the margin"
     STRAGGLER = "straggler"
+    BLOCK = "straggler, alike with the slowest of its block"
     NO_TIME = "no valid times"
     NO_HISTORY = "no history model"
     WARM_UP = "warm-up round"
@@ -159,6 +160,8 @@ def _restrain(
     blocks = len(pruning) // size
     for k in range(blocks):
         block = pruning[k * size : (k + 1) * size if k < blocks - 1 else None]
+        smallest = out[block[0]].keep
         for u in block:
-            out[u] = attrs.evolve(out[u], keep=out[block[0]].keep)
+            if out[u].keep > smallest:
+                out[u] = attrs.evolve(out[u], keep=smallest, reason=Reason.BLOCK)
     return out

@@ -1,4 +1,4 @@
-"""Invariance: how much each neuron changed since the history model.   Spec: invariance, rules INV-1..INV-8.
+"""Invariance: how much each neuron changed since the history model.   Spec: invariance, rules INV-1..INV-7.
 
 A neuron's score is the ratio A/B of two integers. With the score `l1` they are sums of quantised weights in 64 bits, so that
 every client, on any processor, in any order of summation, gets the same ones; the float scores serve `PAPER` and study.
@@ -8,14 +8,14 @@ Source: CLIP, arXiv 2510.16694, §4.2: |w_i − w_{i−1}| / |w_{i−1}|.
 
 from typing import Any, Final
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Layer, Layout, Tensor
 from clip_ref.params import Score
-from clip_ref.values import Floats, check_finite, frozen_array
+from clip_ref.scores import LayerScores
+from clip_ref.values import Floats, check_finite
 
 WEIGHT_SCALE: Final = 2.0**24
 """Weights are scored in units of 2⁻²⁴."""
@@ -28,20 +28,6 @@ FLOAT_SCORE_UNIT: Final = 1 << 32
 
 FLOAT_SCORE_LIMIT: Final = 1 << 62
 """Where A of a float score saturates."""
-
-
-@attrs.frozen
-class LayerScores:
-    """The scores of one layer's neurons: neuron j changed by change[j]/scale[j]."""
-
-    layer: str
-    """The layer's name."""
-
-    change: NDArray[np.int64] = attrs.field(converter=frozen_array, eq=attrs.cmp_using(eq=np.array_equal))
-    """A ≥ 0: int64[n_l]."""
-
-    scale: NDArray[np.int64] = attrs.field(converter=frozen_array, eq=attrs.cmp_using(eq=np.array_equal))
-    """B ≥ 1: int64[n_l]."""
 
 
 def score(*, model: Floats, history: Floats, layout: Layout, mode: Score) -> tuple[LayerScores, ...]:
@@ -153,15 +139,3 @@ def _group_max(values: NDArray[np.float64], layout: Layout, layer: Layer) -> NDA
                 along = part.max(axis=tuple(i for i in range(part.ndim) if i != at))
                 np.maximum.at(out, layout.owners(axis), along)
     return out
-
-
-def invariant(*, scores: LayerScores, threshold: int) -> NDArray[np.bool_]:
-    """INV-8: which neurons are invariant: 1000·A_j·ΣB < κ·ΣA·B_j, exactly; bool[n_l].
-
-    `threshold` is κ in ‰: below κ times the layer's pooled mean change. Nothing is invariant at κ = 0.
-    """
-    change, scale = [int(a) for a in scores.change], [int(b) for b in scores.scale]
-    total_change, total_scale = sum(change), sum(scale)
-    return np.array(
-        [1000 * a * total_scale < threshold * total_change * b for a, b in zip(change, scale, strict=True)], dtype=bool
-    )

@@ -21,8 +21,9 @@ def pad(*, coded: RingVector, held: NDArray[np.bool_], keep: int, weight: int, p
     """PAD-2..PAD-5: the sub-model's coded update at the held coordinates, 0 elsewhere, then the extras.
 
     `coded` is uint32|uint64[m] with m the number of held coordinates; `held` is bool[d]; `keep` is in the grid; `weight` is
-    1 … weight_max. Returns uint32|uint64[d + extras], read-only. The extras are the weight (PAD-4), or under the mean `levels`
-    one element per keep level, the weight at the client's own and 0 at the others (PAD-5).
+    1 … weight_max. Returns uint32|uint64[d + extras], read-only. The extras are one element
+    per keep level: the first one holds the weight (PAD-4), but under the mean `levels` the client's own does (PAD-5); the
+    others are 0.
     """
     policy, encoding = params.policy, params.encoding
     encoding.ring.check(coded, rule="PAD-2", name="the coded update")

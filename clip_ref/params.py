@@ -175,8 +175,8 @@ class PruningPolicy:
 
     @property
     def extras(self) -> int:
-        """How many ring elements follow the update: one per keep level for `levels`, else one."""
-        return len(self.grid) if self.mean is Mean.LEVELS else 1
+        """How many ring elements follow the update: one per keep level, whatever the mean, so that one length serves all."""
+        return len(self.grid)
 
 
 @attrs.frozen(kw_only=True)
@@ -186,7 +186,7 @@ class Encoding:
     ring_bits: int = 32
     """b: 32 or 64."""
 
-    clip: float = 1.0
+    clip: float = attrs.field(default=1.0, converter=float)
     """C: each value of an update is clipped to ±C; positive, finite float64."""
 
     value_bits: int = 16
@@ -307,5 +307,5 @@ PAPER_POLICY: Final = PruningPolicy(
 HARDENED_POLICY: Final = PruningPolicy()
 """The preset `HARDENED`: what one should deploy."""
 
-NO_PRUNING: Final = PruningPolicy(straggler_share=0, mean=Mean.DILUTE, grid=(1000,))
-"""Plain secure aggregation: nobody prunes, one weight element."""
+NO_PRUNING: Final = PruningPolicy(straggler_share=0, mean=Mean.DILUTE)
+"""Plain secure aggregation: nobody prunes."""

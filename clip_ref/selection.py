@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_ref.errors import PreconditionError
-from clip_ref.invariance import LayerScores, invariant
 from clip_ref.layout import kept_count
 from clip_ref.params import PruningPolicy, Selection
 from clip_ref.rand import permutation
+from clip_ref.scores import LayerScores, invariant
 from clip_ref.values import RoundNumber
 
 

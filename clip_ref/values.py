@@ -115,7 +115,7 @@ class SecretKey(Secret):
 
 def frozen_array(array: NDArray[_A]) -> NDArray[_A]:
     """`array` itself where it is already read-only and owns its data, else a contiguous read-only copy."""
-    if not array.flags.writeable and array.flags.c_contiguous:
+    if not array.flags.writeable and array.flags.owndata and array.flags.c_contiguous:
         return array
     copy = np.array(array, order="C", copy=True)
     copy.flags.writeable = False

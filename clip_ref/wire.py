@@ -4,14 +4,16 @@ There is one encoding of each message. The decoder refuses everything else: unkn
 that the parameters do not allow, ids out of order, trailing bytes.
 """
 
+import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import attrs
 import numpy as np
 
 from clip_ref.canonical import SESSION_BYTES, Reader, RoundContext, Writer, prefixed
-from clip_ref.errors import SERVER
+from clip_ref.errors import SERVER, PreconditionError, WireError
 from clip_ref.keys import KEY_BYTES, TAG_BYTES
 from clip_ref.messages import (
     SHARE_BYTES,
@@ -80,30 +82,36 @@ class Sizes:
         return 2 * SHARE_BYTES + TAG_BYTES
 
 
+@lru_cache
+def _record_format(levels: int) -> struct.Struct:
+    """Three flags, four times, a prediction per level, the weight, the entropy; little-endian, without padding."""
+    return struct.Struct(f"<3B4Q{levels}QI32s")
+
+
 def encode_record(record: TimeRecord) -> bytes:
     """WIR-2: a time record at its fixed width: whatever it says, as long as any other of the same grid."""
-    writer = Writer()
-    for flag in (record.has_time, record.has_model, record.was_straggler):
-        writer.unsigned(flag, 8)
-    for time in (record.down, record.select, record.mask, record.up, *record.fit):
-        writer.unsigned(time, 64)
-    return writer.unsigned(record.weight, 32).fixed(record.entropy, 32).done()
+    flags = (record.has_time, record.has_model, record.was_straggler)
+    times = (record.down, record.select, record.mask, record.up, *record.fit)
+    if len(record.entropy) != 32:
+        raise PreconditionError(rule="WIR-2", detail=f"a record takes 32 random bytes, got {len(record.entropy)}")
+    try:
+        return _record_format(len(record.fit)).pack(*flags, *times, record.weight, record.entropy)
+    except struct.error as error:
+        raise PreconditionError(rule="WIR-2", detail=f"a number does not fit its field: {error}") from None
 
 
 def decode_record(data: bytes, *, sizes: Sizes, sender: ClientId) -> TimeRecord:
     """The time record in `data`; `WireError` names `sender` for anything that is not its one encoding."""
-    reader = Reader(data, rule="WIR-2", culprit=sender)
-    flags = []
-    for name in ("has_time", "has_model", "was_straggler"):
-        flag = reader.unsigned(8, name)
-        if flag > 1:
-            raise reader.refuse(name, f"must be 0 or 1, got {flag}")
-        flags.append(bool(flag))
-    down, select, mask, up = (reader.unsigned(64, name) for name in ("down", "select", "mask", "up"))
-    fit = tuple(reader.unsigned(64, "fit") for _ in range(sizes.levels))
-    weight, entropy = reader.unsigned(32, "weight"), reader.fixed(32, "entropy")
-    reader.done()
-    return TimeRecord(flags[0], flags[1], flags[2], down, select, mask, up, fit, weight, entropy)
+    if len(data) != sizes.record:
+        raise WireError(
+            rule="WIR-2", culprit=sender, field="record", detail=f"has {len(data)} bytes, not {sizes.record}"
+        )
+    *numbers, weight, entropy = _record_format(sizes.levels).unpack(data)
+    flags, (down, select, mask, up), fit = numbers[:3], numbers[3:7], tuple(numbers[7:])
+    if max(flags) > 1:
+        raise WireError(rule="WIR-2", culprit=sender, field="flags", detail=f"must be 0 or 1, got {flags}")
+    has_time, has_model, was_straggler = map(bool, flags)
+    return TimeRecord(has_time, has_model, was_straggler, down, select, mask, up, fit, weight, entropy)
 
 
 def _put_open(message: Open, writer: Writer) -> None:

@@ -1,0 +1,1 @@
+"""The laboratory: whole training runs, the demo, and the reports on them. Needs the extra `train`."""

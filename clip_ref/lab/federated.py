@@ -1,0 +1,473 @@
+"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-6."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import numpy as np
+
+from clip_ref import submodel
+from clip_ref.canonical import digest
+from clip_ref.codec import weight_of
+from clip_ref.errors import PreconditionError
+from clip_ref.lab.methods import method as find_method
+from clip_ref.layout import Layout, kept_count
+from clip_ref.messages import TimeRecord
+from clip_ref.params import Mean, Params, SecurityLevel
+from clip_ref.rand import derive
+from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
+from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
+from clip_ref.sim.costs import DECLARED
+from clip_ref.sim.fleet import Fleet, load_fleet
+from clip_ref.train.data import load_task
+from clip_ref.train.pool import FitJob, Pool
+from clip_ref.transcript import Transcript
+from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber
+
+HOST_GHZ: Final = 3.0
+"""With the measured clock, the machine that runs this counts as a core of so many GHz, before a device's slow-down."""
+
+
+class Clock(StrEnum):
+    """What a fit takes."""
+
+    MACS = "macs"
+    """Counted multiply-accumulates over the device's rate: the same on every machine."""
+
+    MEASURED = "measured"
+    """CPU time of really training each sub-model here, the median of five, scaled to the device."""
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """What determines a run. Equal configurations give equal results on one machine."""
+
+    task: str = "digits"
+    """The task's name."""
+
+    method: str = "clip"
+    """The method's name."""
+
+    clients: int = 20
+    """n, 2 … 50."""
+
+    stragglers: int = 4
+    """How many clients are slow: at most half."""
+
+    rounds: int = 12
+    """How many rounds, at least 1."""
+
+    fleet: str = "paper"
+    """A fleet's name, or the path of a file that describes one."""
+
+    clock: Clock = Clock.MACS
+    """What a fit takes."""
+
+    security: SecurityLevel = SecurityLevel.BASIC
+    """What is checked."""
+
+    seed: int = 1
+    """Draws the initial model, the batches, who is slow, and in a simulation the clients' secrets too; 0 … 2⁶³ − 1."""
+
+    def __attrs_post_init__(self) -> None:
+        """LAB-1: refuse what cannot be run, before anything is."""
+        find_method(self.method)
+        task = load_task(self.task)
+        task.clients(self.clients)
+        if self.rounds < 1:
+            raise PreconditionError(rule="LAB-1", detail=f"a run has at least 1 round, got {self.rounds}")
+        if not 0 <= 2 * self.stragglers <= self.clients:
+            raise PreconditionError(
+                rule="LAB-1", detail=f"at most half of {self.clients} clients can be stragglers, got {self.stragglers}"
+            )
+        if not 0 <= self.seed < 1 << 63:
+            raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
+        self.load_fleet()
+        self.params(len(self.roster()))
+
+    def load_fleet(self) -> Fleet:
+        """Who has which device and network."""
+        return load_fleet(self.fleet, clients=self.clients, stragglers=self.stragglers, seed=self.seed)
+
+    def roster(self) -> list[ClientId]:
+        """Who is invited to every round, ascending."""
+        excluded = self.load_fleet().stragglers if find_method(self.method).excludes else ()
+        return [ClientId(u) for u in range(self.clients) if u not in excluded]
+
+    def params(self, clients: int) -> Params:
+        """What the parties of the run agree on."""
+        policy = find_method(self.method).policy
+        if policy.straggler_share:
+            share = -(-1000 * self.stragglers // self.clients)
+            policy = attrs.evolve(policy, straggler_share=share)
+        return Params(clients=clients, policy=policy, security=self.security)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field, as JSON has it."""
+        return attrs.asdict(self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v)
+
+
+@attrs.frozen(kw_only=True)
+class RoundRow:
+    """One line of `rounds.csv`."""
+
+    method: str
+    """The method."""
+
+    round: int
+    """i, from 1."""
+
+    round_seconds: float
+    """How long the round took, simulated."""
+
+    total_seconds: float
+    """Simulated time from the start of the run to this round's end."""
+
+    unpruned_seconds: float
+    """How long the same round of the same clients would have taken had nobody pruned."""
+
+    bound: float
+    """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved."""
+
+    accuracy: float
+    """On the unseen test, 0 … 1, after the round."""
+
+    survivors: int
+    """|U3|."""
+
+    stragglers: str
+    """Who had the status, ids in ascending order."""
+
+    keep_levels: str
+    """The keep levels of those who pruned, ‰, in the same order of ids."""
+
+    pruned_neurons: int
+    """Neurons that the smallest sub-model of the round lacked."""
+
+    secure_sum: str
+    """The digest of the sum over Z_R that the masks gave up, in hex."""
+
+    plain_sum: str
+    """The digest of the same sum computed from the updates themselves, without the protocol."""
+
+    upload_bytes: int
+    """The length of a masked input; 0 if there were several."""
+
+    one_shape: bool
+    """Whether the server saw the same sequence of kinds and lengths from every client."""
+
+
+@attrs.frozen
+class Memory:
+    """What a client remembers from the last round that it took part in."""
+
+    observed: Observed
+    """Its times."""
+
+    straggler: bool
+    """Its status."""
+
+
+def plain_sum(
+    *,
+    updates: Mapping[ClientId, Floats],
+    weights: Mapping[ClientId, int],
+    slots: Mapping[ClientId, int],
+    params: Params,
+) -> Digest:
+    """LAB-2: the digest of Σ weight·round(clip(Δ)·steps/C) mod R and of the extras, from full-length updates in the clear.
+
+    Written without the protocol's modules: what the secure sum is held against in every round. `slots` says at which extra
+    each client's weight stands.
+    """
+    encoding = params.encoding
+    size = len(next(iter(updates.values())))
+    total = np.zeros(size + params.policy.extras, dtype=object if encoding.ring_bits == 64 else np.int64)
+    for client, update in updates.items():
+        clipped = np.minimum(np.maximum(update.astype(np.float64), -encoding.clip), encoding.clip)
+        total[:size] += weights[client] * np.round(clipped * encoding.steps / encoding.clip).astype(np.int64)
+        total[size + slots[client]] += weights[client]
+    return digest("sum", ((total % encoding.ring.modulus).astype(encoding.ring.dtype).tobytes(),))
+
+
+class Run:
+    """A training run between two rounds. `step` runs the next one."""
+
+    def __init__(self, *, config: RunConfig, pool: Pool, initial: Floats | None = None) -> None:
+        """A run before its first round, from `initial` (float32[d]) or from the model that the seed draws."""
+        self.config, self._pool = config, pool
+        self.roster = config.roster()
+        self.params = config.params(len(self.roster))
+        self.layout: Layout = pool.layout
+        self.fleet = config.load_fleet()
+        task = load_task(config.task)
+        self._training = task.training
+        self._examples = [len(labels) for _, labels in task.clients(config.clients)]
+        model = pool.initial_model(seed=config.seed) if initial is None else initial
+        self.state = State(self._draw("session")[:16], RoundNumber(1), model)
+        self.rows: list[RoundRow] = []
+        self.timeline: Timeline | None = None
+        self._memory: dict[ClientId, Memory] = {}
+        self._macs_at = {keep: self.layout.shrunk(self._first(keep)).macs() for keep in self.params.policy.grid}
+        self._seconds_at = self._calibrate() if config.clock is Clock.MEASURED else {}
+
+    def _draw(self, purpose: str, *ids: int) -> bytes:
+        """32 bytes from the run's seed. A real client would take them from its operating system."""
+        return derive(secret=self.config.seed.to_bytes(8, "little"), salt=b"", purpose=f"simulated {purpose}", ids=ids)
+
+    def _first(self, keep: int) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+        """A sub-model of the size that `keep` gives: cost depends on the size alone."""
+        return {x.name: np.arange(kept_count(x.neurons, keep), dtype=np.int64) for x in self.layout.layers}
+
+    def _calibrate(self) -> dict[int, float]:
+        """The measured clock: CPU seconds per example at each keep level, made monotone; each the median of five."""
+        seconds = {keep: self._pool.measure_fit(kept=self._first(keep)) for keep in self.params.policy.grid}
+        best = float("inf")
+        for keep in self.params.policy.grid:
+            best = seconds[keep] = min(best, seconds[keep])
+        return seconds
+
+    def _fit(self, client: int, keep: int, macs: int) -> Microseconds:
+        """What training takes a client: nominal work, its whole shard times the epochs."""
+        device = self.fleet.clients[client].device
+        examples, epochs = self._examples[client], self._training.epochs
+        if self.config.clock is Clock.MEASURED:
+            return measured_fit(
+                device=device,
+                cpu_seconds_per_example=self._seconds_at[keep],
+                host_ghz=HOST_GHZ,
+                examples=examples,
+                epochs=epochs,
+            )
+        return mac_fit(device=device, macs_per_example=macs, examples=examples, epochs=epochs)
+
+    def _predictions(self, client: int) -> tuple[int, ...]:
+        """The client's own calibration: its fit at each keep level."""
+        return tuple(self._fit(client, keep, macs) for keep, macs in self._macs_at.items())
+
+    def _weight(self, client: int) -> int:
+        return weight_of(examples=self._examples[client], encoding=self.params.encoding)
+
+    def _record(self, client: ClientId) -> TimeRecord:
+        memory = self._memory.get(client)
+        times = memory.observed if memory else Observed(*[Microseconds(0)] * 5)
+        return TimeRecord(
+            has_time=memory is not None,
+            has_model=False,
+            was_straggler=memory is not None and memory.straggler,
+            down=times.down,
+            select=times.select,
+            mask=times.mask,
+            up=times.up,
+            fit=self._predictions(client),
+            weight=self._weight(client),
+            entropy=b"",
+        )
+
+    def step(self) -> RoundRow:
+        """LAB-3: run the next round, check its sum against the plain one, bill its time, and go on to the next model."""
+        number, history = self.state.round, self.state.history
+        clients = {
+            u: Client(
+                me=u,
+                params=self.params,
+                layout=self.layout,
+                record=self._record(u),
+                history=history,
+                entropy=self._draw("entropy", number & 0xFFFFFFFF, number >> 32, u),
+            )
+            for u in self.roster
+        }
+        transcript = Transcript()
+        updates: dict[ClientId, Floats] = {}
+
+        def train(assignments: Mapping[ClientId, Assignment]) -> Mapping[ClientId, Floats]:
+            jobs = [
+                FitJob(client=u, model=a.model, kept=a.kept, seed=self._batch_seed(number, u))
+                for u, a in assignments.items()
+            ]
+            updates.update(zip(assignments, self._pool.fit_many(jobs), strict=True))
+            return updates
+
+        server = Server(params=self.params, layout=self.layout, state=self.state)
+        result = run_round(server=server, clients=clients, train=train, observe=transcript.observe)
+        row = self._row(result, updates, transcript)
+        self.state = self.state.completed(result.aggregate.model)
+        self.rows.append(row)
+        return row
+
+    def _batch_seed(self, number: int, client: int) -> int:
+        """The same for every method: methods differ in the method alone."""
+        return int.from_bytes(self._draw("batches", number & 0xFFFFFFFF, client)[:7], "little")
+
+    def _row(self, result: RoundResult, updates: Mapping[ClientId, Floats], transcript: Transcript) -> RoundRow:
+        assignments = result.assignments
+        macs = {u: self.layout.shrunk(a.kept).macs() for u, a in assignments.items()}
+        fits = {int(u): self._fit(u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
+        self.timeline = self._simulate(result, fits)
+        full = self.layout.macs()
+        unpruned = self._simulate(result, {int(u): self._fit(u, 1000, full) for u in assignments})
+        slow = [u for u in self.fleet.stragglers if u in assignments]
+        plan = next(iter(assignments.values())).plan
+        pruners = [u for u, v in plan.verdicts.items() if v.keep < 1000]
+        neurons = sum(x.neurons for x in self.layout.layers)
+        kept = min(sum(map(len, a.kept.values())) for a in assignments.values())
+        self._memory = {
+            u: Memory(self.timeline.observed(u), assignments[u].verdict.straggler)
+            for u in assignments
+            if u in result.u3
+        }
+        lengths = transcript.upload_lengths()
+        took = self.timeline.end / 1e6
+        return RoundRow(
+            method=self.config.method,
+            round=self.state.round,
+            round_seconds=took,
+            total_seconds=(self.rows[-1].total_seconds if self.rows else 0.0) + took,
+            unpruned_seconds=unpruned.end / 1e6,
+            bound=round_bound(timeline_full=unpruned, stragglers=slow),
+            accuracy=self._pool.evaluate(result.aggregate.model),
+            survivors=len(result.u3),
+            stragglers=" ".join(map(str, plan.stragglers)),
+            keep_levels=" ".join(str(plan.verdicts[u].keep) for u in pruners),
+            pruned_neurons=neurons - kept,
+            secure_sum=result.sum_digest.hex(),
+            plain_sum=self._plain_sum(result, updates).hex(),
+            upload_bytes=lengths[0] if len(lengths) == 1 else 0,
+            one_shape=len(transcript.shapes(self.roster)) == 1,
+        )
+
+    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds]) -> Timeline:
+        return simulate(
+            fleet=self.fleet,
+            costs={int(u): legs for u, legs in result.costs.items()},
+            fits=fits,
+            server_work=result.server_work,
+            units=DECLARED,
+        )
+
+    def _plain_sum(self, result: RoundResult, updates: Mapping[ClientId, Floats]) -> Digest:
+        assignments, policy = result.assignments, self.params.policy
+        return plain_sum(
+            updates={
+                u: submodel.expand(delta=updates[u], layout=self.layout, kept=assignments[u].kept) for u in result.u3
+            },
+            weights={u: self._weight(u) for u in result.u3},
+            slots={
+                u: policy.grid.index(assignments[u].verdict.keep) if policy.mean is Mean.LEVELS else 0
+                for u in result.u3
+            },
+            params=self.params,
+        )
+
+    def save(self, path: Path) -> None:
+        """LAB-4: write everything that the next round depends on, in one file that appears whole or not at all."""
+        header = {
+            "config": self.config.as_dict(),
+            "round": self.state.round,
+            "rows": [attrs.asdict(row) for row in self.rows],
+            "memory": {str(u): [*attrs.astuple(m.observed), m.straggler] for u, m in self._memory.items()},
+            "seconds_at": {str(keep): seconds for keep, seconds in self._seconds_at.items()},
+        }
+        packed = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        model, history, buffer = self.state.model, self.state.history, io.BytesIO()
+        if history is None:
+            np.savez(buffer, header=packed, model=model)
+        else:
+            np.savez(buffer, header=packed, model=model, history=history)
+        write_whole(path, buffer.getvalue())
+
+    @classmethod
+    def resume(cls, path: Path, *, config: RunConfig, pool: Pool) -> "Run":
+        """LAB-5: the run that `save` wrote; refused if it is not one of `config`, apart from the number of rounds."""
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                header = json.loads(stored["header"].tobytes())
+                model = stored["model"]
+                history = stored.get("history")
+        except (OSError, ValueError, KeyError) as error:
+            raise PreconditionError(
+                rule="LAB-5", detail=f"{path} is not a checkpoint that can be resumed: {error}"
+            ) from None
+        want, have = config.as_dict(), header["config"]
+        differ = [key for key in want if key != "rounds" and want[key] != have.get(key)]
+        if differ:
+            changes = ", ".join(f"{key} {have.get(key)!r}, not {want[key]!r}" for key in differ)
+            raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: it has {changes}")
+        run = cls(config=config, pool=pool, initial=model)
+        run.state = State(run.state.session, RoundNumber(header["round"]), model, history)
+        run.rows = [RoundRow(**row) for row in header["rows"]]
+        run._memory = {
+            ClientId(int(u)): Memory(Observed(*map(Microseconds, m[:5])), m[5]) for u, m in header["memory"].items()
+        }
+        run._seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
+        return run
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def rows_csv(rows: Iterable[RoundRow]) -> str:
+    """The rows as CSV, with a header."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=[f.name for f in attrs.fields(RoundRow)], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(attrs.asdict(row))
+    return out.getvalue()
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """What a run comes to."""
+
+    simulated_seconds: float
+    """From the first round's start to the last one's end."""
+
+    unpruned_seconds: float
+    """What the same rounds of the same clients would have taken had nobody pruned."""
+
+    bound: float
+    """The largest share of `unpruned_seconds` that pruning could have saved in these rounds."""
+
+    final_accuracy: float
+    """On the unseen test, after the last round."""
+
+    rounds: int
+    """How many."""
+
+    @property
+    def saved(self) -> float:
+        """The share of `unpruned_seconds` that was saved."""
+        return 1 - self.simulated_seconds / self.unpruned_seconds
+
+
+def summarise(rows: list[RoundRow]) -> Summary:
+    """LAB-6: totals over a run's rows; the bound is that of the summed times."""
+    unpruned = sum(row.unpruned_seconds for row in rows)
+    return Summary(
+        simulated_seconds=sum(row.round_seconds for row in rows),
+        unpruned_seconds=unpruned,
+        bound=sum(row.bound * row.unpruned_seconds for row in rows) / unpruned,
+        final_accuracy=rows[-1].accuracy,
+        rounds=len(rows),
+    )
+
+
+def checks(rows: Iterable[RoundRow]) -> dict[str, Any]:
+    """What was checked during the rounds, and came out how."""
+    rows = list(rows)
+    return {
+        "secure_sum_exact": all(row.secure_sum == row.plain_sum for row in rows),
+        "upload_lengths": sorted({row.upload_bytes for row in rows}),
+        "transcript_shape_equal": all(row.one_shape for row in rows),
+    }

@@ -1,0 +1,122 @@
+"""One training run as a user asks for it: checked, resumable, its results in files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from clip_ref.errors import PreconditionError
+from clip_ref.lab.console import progress
+from clip_ref.lab.federated import Run, RunConfig, checks, rows_csv, summarise, write_whole
+from clip_ref.train import modelfile
+from clip_ref.train.data import load_task
+from clip_ref.train.pool import Pool
+
+
+def prepare(out: Path, *, parents: bool = False) -> None:
+    """Make the output directory, or refuse (`PreconditionError`, LAB-1) before any work is done."""
+    if out.exists() and not out.is_dir():
+        raise PreconditionError(rule="LAB-1", detail=f"{out} is a file, not a directory; choose another --out")
+    if not parents and not out.parent.is_dir():
+        raise PreconditionError(
+            rule="LAB-1", detail=f"there is no directory {out.parent}; make it, or choose another --out"
+        )
+    out.mkdir(parents=parents, exist_ok=True)
+
+
+def train(
+    *, config: RunConfig, out: Path, init: Path | None, resume: bool, quiet: bool, workers: int = 2
+) -> dict[str, Any]:
+    """Run `config` to its last round, from the checkpoint in `out` if `resume`, and write what came of it.
+
+    Everything that can be refused is refused before anything is written. Returns what `results.json` holds.
+    """
+    checkpoint = out / "checkpoint.npz"
+    if resume and init is not None:
+        raise PreconditionError(rule="LAB-1", detail="--init begins a run and --resume goes on with one: choose one")
+    if resume and not checkpoint.is_file():
+        raise PreconditionError(rule="LAB-5", detail=f"there is no {checkpoint} to resume; leave out --resume to begin")
+    if not resume and checkpoint.exists():
+        raise PreconditionError(rule="LAB-5", detail=f"{out} holds a run already: --resume it, or choose another --out")
+    saved = None if init is None else modelfile.load(init)
+    if saved is not None and saved.task != config.task:
+        raise PreconditionError(rule="LAB-1", detail=f"{init} is a model for {saved.task}, not for {config.task}")
+    with Pool(config.task, clients=config.clients, workers=workers) as pool:
+        if saved is not None:
+            saved.check(layout=pool.layout)
+        if resume:
+            run = Run.resume(checkpoint, config=config, pool=pool)
+        else:
+            run = Run(config=config, pool=pool, initial=None if saved is None else saved.model)
+        prepare(out)
+        done = len(run.rows)
+        if done > config.rounds:
+            raise PreconditionError(
+                rule="LAB-5", detail=f"{checkpoint} has {done} rounds already: ask for more --rounds"
+            )
+        with progress(title=f"train {config.method}", total=config.rounds, done=done, quiet=quiet) as report:
+            for _ in range(done, config.rounds):
+                row = run.step()
+                run.save(checkpoint)
+                report(f"accuracy {100 * row.accuracy:.1f} %, {row.round_seconds:.2f} s")
+        modelfile.save(out / "model.npz", model=run.state.model, task=config.task, layout=run.layout)
+    write_whole(out / "rounds.csv", rows_csv(run.rows).encode())
+    found = results(config, run)
+    write_whole(out / "results.json", (json.dumps(found, indent=2) + "\n").encode())
+    return found
+
+
+def results(config: RunConfig, run: Run) -> dict[str, Any]:
+    """What `results.json` holds: as the demo's, with one method, held against its own rounds unpruned."""
+    summary = summarise(run.rows)
+    share = summary.saved / summary.bound if summary.bound else None
+    return {
+        "config": config.as_dict(),
+        "fleet": {"name": run.fleet.name, "note": run.fleet.note, "stragglers": list(run.fleet.stragglers)},
+        "methods": {
+            config.method: {
+                "simulated_seconds": summary.simulated_seconds,
+                "unpruned_seconds": summary.unpruned_seconds,
+                "bound": summary.bound,
+                "bound_share": share,
+                "final_accuracy": summary.final_accuracy,
+                "rounds": summary.rounds,
+            }
+        },
+        "checks": checks(run.rows),
+    }
+
+
+def passed(found: dict[str, Any]) -> bool:
+    """Whether every check held."""
+    verdicts = found["checks"]
+    lengths = verdicts["upload_lengths"]
+    return bool(
+        verdicts["secure_sum_exact"] and verdicts["transcript_shape_equal"] and len(lengths) == 1 and lengths != [0]
+    )
+
+
+def words(found: dict[str, Any], out: Path) -> str:
+    """The result in a few lines."""
+    (name, numbers), *_ = found["methods"].items()
+    saved = 1 - numbers["simulated_seconds"] / numbers["unpruned_seconds"]
+    share = "" if numbers["bound_share"] is None else f", {100 * numbers['bound_share']:.0f} % of the bound"
+    return "\n".join(
+        [
+            f"{name}: {numbers['rounds']} rounds, {numbers['simulated_seconds']:.1f} s simulated, "
+            f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {100 * numbers['final_accuracy']:.1f} %",
+            "every secure sum equals the plain one, every upload and transcript has one shape"
+            if passed(found)
+            else "A CHECK FAILED: see results.json and rounds.csv",
+            f"written: {out}/results.json, rounds.csv, model.npz, checkpoint.npz",
+        ]
+    )
+
+
+def evaluate(path: Path) -> dict[str, Any]:
+    """The accuracy of a saved model on its task's unseen test."""
+    saved = modelfile.load(path)
+    examples = len(load_task(saved.task).test[1])
+    with Pool(saved.task, clients=2, workers=1) as pool:
+        saved.check(layout=pool.layout)
+        accuracy = pool.evaluate(saved.model)
+    return {"model": str(path), "task": saved.task, "accuracy": accuracy, "examples": examples}

@@ -1,0 +1,164 @@
+"""A client's local training, of a model that really is smaller, and what a worker process does with it."""
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from clip_ref.errors import PreconditionError
+from clip_ref.layout import Kept, Layout
+from clip_ref.submodel import extract
+from clip_ref.train.data import LocalTraining, Part, load_task
+from clip_ref.train.models import build
+from clip_ref.train.smaller import flatten, load, smaller
+from clip_ref.train.trace import layout_of
+from clip_ref.values import Floats, check_finite
+
+REPETITIONS: Final = 5
+"""How often a fit is timed; the median counts."""
+
+
+class _Sgd:
+    """Stochastic gradient descent with momentum."""
+
+    def __init__(self, parameters: list[nn.Parameter], training: LocalTraining) -> None:
+        self._training = training
+        self._moving = [(p, torch.zeros_like(p)) for p in parameters]
+
+    def step(self) -> None:
+        for parameter, velocity in self._moving:
+            if parameter.grad is not None:
+                velocity.mul_(self._training.momentum).add_(parameter.grad)
+                parameter.sub_(velocity, alpha=self._training.lr)
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015), with decay rates 0.9 and 0.999 and ε = 10⁻⁸."""
+
+    def __init__(self, parameters: list[nn.Parameter], training: LocalTraining) -> None:
+        self._lr = training.lr
+        self._moving = [(p, torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+        self._steps = 0
+
+    def step(self) -> None:
+        self._steps += 1
+        rate, scale = self._lr / (1 - 0.9**self._steps), 1 / (1 - 0.999**self._steps)
+        for parameter, mean, square in self._moving:
+            if parameter.grad is not None:
+                mean.lerp_(parameter.grad, 0.1)
+                square.mul_(0.999).addcmul_(parameter.grad, parameter.grad, value=0.001)
+                parameter.addcdiv_(mean, (square * scale).sqrt_().add_(1e-8), value=-rate)
+
+
+_OPTIMISERS: Final[dict[str, type[_Sgd] | type[_Adam]]] = {"sgd": _Sgd, "adam": _Adam}
+# torch.optim does the same, but its first use imports torch's compiler, which takes every worker two seconds.
+
+
+def fit(
+    *, module: nn.Module, layout: Layout, model: Floats, kept: Kept, part: Part, training: LocalTraining, seed: int
+) -> Floats:
+    """Train the sub-model of `model` that has the kept neurons, and return how it changed: float32[m], read-only.
+
+    `module` gives the architecture alone and is left as it is; `model` is float32[d]. Batches are drawn, and dropout
+    too, from `seed` (0 … 2⁶³ − 1). Same arguments, same bits, on one machine with one torch thread.
+
+    Raises `PreconditionError`: SUB-1 for a model of another shape, TRN-3 for NaN or infinity in it, LAY-4 for kept sets,
+    SUB-6 for another module's layout; TRN-4 if training diverged.
+    """
+    check_finite(model, rule="TRN-3", name="the model")
+    before = extract(model=model, layout=layout, kept=kept)
+    narrow = smaller(module, layout=layout, kept=kept).train()
+    load(narrow, before)
+    inputs, classes = torch.tensor(part[0]), torch.tensor(part[1])
+    optimiser = _OPTIMISERS[training.optimiser](list(narrow.parameters()), training)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for _ in range(training.epochs):
+            for batch in torch.randperm(len(classes)).tensor_split(-(-len(classes) // training.batch)):
+                narrow.zero_grad()
+                torch.autograd.backward(nn.functional.cross_entropy(narrow(inputs[batch]), classes[batch]))
+                with torch.no_grad():
+                    optimiser.step()
+    delta = flatten(narrow) - before
+    if not np.isfinite(delta).all():
+        raise PreconditionError(
+            rule="TRN-4", detail=f"local training diverged to NaN or infinity; lower the learning rate {training.lr}"
+        )
+    delta.flags.writeable = False
+    return delta
+
+
+def evaluate(*, module: nn.Module, model: Floats, part: Part) -> float:
+    """The share of `part` that the flat model float32[d] classifies right, 0 … 1; `PreconditionError` as `load`."""
+    whole = copy.deepcopy(module).eval()
+    load(whole, model)
+    with torch.no_grad():
+        guesses = whole(torch.tensor(part[0])).argmax(dim=1).numpy()
+    return float(np.mean(guesses == part[1]))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, as on a client's device, and as every worker does: results then have the same bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Trainer:
+    """A task's data, dealt to its clients, and its model: what one process needs to train any of the clients."""
+
+    def __init__(self, *, task: str, clients: int) -> None:
+        """Load the task; `PreconditionError` (TRN-1) for an unknown one, or for a number of clients that it refuses."""
+        self._task = load_task(task)
+        self._parts = self._task.clients(clients)
+        self._module = build(self._task.model, seed=0)
+        self._layout = layout_of(self._module, input_shape=self._task.input_shape)
+
+    def layout(self) -> Layout:
+        """The layout of the task's model."""
+        return self._layout
+
+    def initial_model(self, *, seed: int) -> Floats:
+        """The task's model as drawn from `seed`: float32[d]."""
+        return flatten(build(self._task.model, seed=seed))
+
+    def fit(self, *, client: int, model: Floats, kept: Kept, seed: int) -> Floats:
+        """`fit` on the part of client number `client`."""
+        with one_thread():
+            return fit(
+                module=self._module,
+                layout=self._layout,
+                model=model,
+                kept=kept,
+                part=self._parts[client],
+                training=self._task.training,
+                seed=seed,
+            )
+
+    def evaluate(self, *, model: Floats) -> float:
+        """`evaluate` on the task's unseen test."""
+        with one_thread():
+            return evaluate(module=self._module, model=model, part=self._task.test)
+
+    def measure_fit(self, *, kept: Kept) -> float:
+        """CPU seconds per example and epoch of training the sub-model: the median of five fits on the first client's part.
+
+        A sixth, before them, is not timed.
+        """
+        model = flatten(self._module)
+        seconds = []
+        for repetition in range(1 + REPETITIONS):
+            start = time.process_time()
+            self.fit(client=0, model=model, kept=kept, seed=repetition)
+            seconds.append(time.process_time() - start)
+        return median(seconds[1:]) / (len(self._parts[0][1]) * self._task.training.epochs)
