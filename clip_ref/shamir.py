@@ -48,6 +48,13 @@ TIMES, INVERSE = _tables()
 """TIMES[a, b] = a·b and INVERSE[a] = a⁻¹ (0 ↦ 0) in GF(2⁸)."""
 
 
+@lru_cache(maxsize=8)
+def _multipliers(holders: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """A table that multiplies by x in row x, entries and look-ups alike offset to the row: Horner's rule in two passes a step."""
+    at = np.arange(holders, dtype=np.intp) * 256
+    return (TIMES[1 : holders + 1] + at[:, None]).ravel(), at
+
+
 def split(*, secret: bytes, threshold: int, holders: int, randomness: bytes) -> tuple[bytes, ...]:
     """SHM-1, SHM-2: the shares of `secret` for holders 1 … `holders`, each as long as the secret.
 
@@ -63,12 +70,14 @@ def split(*, secret: bytes, threshold: int, holders: int, randomness: bytes) -> 
         raise PreconditionError(
             rule="SHM-2", detail=f"needs {(threshold - 1) * length} bytes of randomness, got {len(randomness)}"
         )
-    coefficients = np.frombuffer(secret + randomness, dtype=np.uint8).reshape(threshold, length)
-    rows = TIMES[np.arange(1, holders + 1)]  # row x multiplies by x
-    shares = np.broadcast_to(coefficients[-1], (holders, length)).copy()
+    coefficients = np.frombuffer(secret + randomness, dtype=np.uint8).reshape(threshold, length).astype(np.intp)
+    table, at = _multipliers(holders)
+    state = at[:, None] ^ coefficients[-1]
+    following = np.empty_like(state)
     for coefficient in coefficients[-2::-1]:
-        np.bitwise_xor(np.take_along_axis(rows, shares, axis=1), coefficient, out=shares)
-    return tuple(share.tobytes() for share in shares)
+        np.take(table, state, out=following, mode="clip")
+        np.bitwise_xor(following, coefficient, out=state)
+    return tuple(share.tobytes() for share in state.astype(np.uint8))
 
 
 @lru_cache(maxsize=1024)

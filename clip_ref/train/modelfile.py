@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -67,8 +68,10 @@ def save(path: Path, *, model: Floats, task: str, layout: Layout) -> None:
         partial.write_bytes(buffer.getvalue())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise _refuse(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def load(path: Path) -> SavedModel:
@@ -83,7 +86,7 @@ def load(path: Path) -> SavedModel:
         raise _refuse(f"{path} does not exist; give a model that `clip-ref train` saved") from error
     except OSError as error:
         raise _refuse(f"{path} cannot be read: {error}") from error
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise _refuse(f"{path} is not a saved model, or is damaged: {error}") from error
     if set(fields) != {"format", "task", "layout", "model"} or str(fields["format"]) != FORMAT:
         raise _refuse(f"{path} is not a model that this version of clip-ref saved")

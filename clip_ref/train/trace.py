@@ -148,7 +148,7 @@ class _Walk(fx.Interpreter):
             return f"submodule {node.target} ({type(self.fetch_attr(str(node.target))).__name__})"
         if node.op == "call_function":
             return f"operation {getattr(node.target, '__name__', node.target)}"
-        return f"operation {node.target}" if node.op == "call_method" else f"{node.op} {node.target}"
+        return f"operation {node.target}" if node.op == "call_method" else f"tensor {node.target}"
 
     def _kind(self, node: fx.Node) -> _Kind:
         if node.op == "placeholder":
@@ -166,7 +166,7 @@ class _Walk(fx.Interpreter):
         elif node.op == "call_method":
             kind = _METHODS.get(str(node.target))
         elif node.op == "get_attr":
-            reason = "it is used by itself; weights must belong to a Linear or Conv2d submodule"
+            reason = "it is used by itself; every weight must belong to a Linear or Conv2d submodule"
         if kind is None:
             self._before(node, kind)
             raise _refuse(f"{self._what(node)} cannot be made smaller: {reason}")
@@ -231,13 +231,15 @@ class _Walk(fx.Interpreter):
             if not isinstance(value, torch.Tensor):
                 raise _refuse(f"{self._what(node)} gives more than one tensor")
             shape = tuple(value.shape[1:])
-            if kind is _Kind.INPUT or before is None:
+            if before is None:
                 self.flows[node] = _Flow(shape=shape)
             elif kind in (_Kind.DENSE, _Kind.CONV):
                 self.flows[node] = self._follow_layer(node, before, shape)
-            else:
-                inner = before.inner * math.prod(before.shape[1:]) if kind is _Kind.FLAT else before.inner
+            elif kind is _Kind.FLAT and before.layer is not None:
+                inner = before.inner * math.prod(before.shape[1:])
                 self.flows[node] = _Flow(shape=shape, layer=before.layer, inner=inner)
+            else:
+                self.flows[node] = attrs.evolve(before, shape=shape)
 
     def _follow_layer(self, node: fx.Node, before: _Flow, shape: tuple[int, ...]) -> _Flow:
         self.passed += 1
