@@ -1,4 +1,4 @@
-"""Every message of a round, as a frozen value.   Spec: messages, rules MSG-1..MSG-4.
+"""Every message of a round, as a frozen value.   Spec: messages, rules MSG-1..MSG-3.
 
 Clients send `Advertise`, `ShareKeys`, `MaskedInput` and `Unmask`; the server sends `Open`, `Roster`, `Deliver` and
 `Announce`. U1 are the clients whose `Advertise` arrived in time, U2 ⊆ U1 those whose `ShareKeys` did, U3 ⊆ U2 those whose
@@ -97,7 +97,7 @@ class Roster:
     """One `Advertise` per client, as it was sent."""
 
     def digest(self) -> Digest:
-        """What enters the context: ids and keys of the whole roster."""
+        """MSG-3: what enters the context: ids and keys of the whole roster."""
         return digest("roster", (unsigned(b.sender, bits=32) + b.channel_key + b.mask_key for b in self.bundles))
 
 
@@ -194,7 +194,7 @@ class Header:
 
 
 def check_ascending(ids: Iterable[int], *, culprit: int, field: str, rule: str = "MSG-2") -> None:
-    """Refuse (`ContributionError`) ids that are not strictly ascending: duplicates and other orders alike."""
+    """MSG-2: refuse (`ContributionError`) ids that are not strictly ascending: duplicates and other orders alike."""
     last = -1
     for client in ids:
         if client <= last or client >= SERVER:

@@ -28,7 +28,7 @@ def derive(*, secret: bytes, salt: bytes, purpose: str, ids: tuple[int, ...] = (
     `salt` is the round's context wherever the key belongs to a round. `ids` are unsigned 32-bit and their order matters:
     (min, max) for a pair's mask, (sender, receiver) for a channel.
     """
-    info = prefixed((LABEL + purpose).encode("ascii")) + b"".join(unsigned(i, bits=32) for i in ids)
+    info = prefixed((LABEL + purpose).encode()) + b"".join(unsigned(i, bits=32) for i in ids)
     return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
 
 
@@ -71,7 +71,7 @@ def accumulate(*, target: RingVector, ring: Ring, plus: Iterable[Seed], minus: I
 
 
 def random_bytes(*, seed: Seed, length: int) -> bytes:
-    """The first `length` bytes of the seed's keystream."""
+    """RND-6: the first `length` bytes of the seed's keystream."""
     return _keystream(seed).encryptor().update(bytes(length))
 
 

@@ -75,7 +75,7 @@ class Ring:
 
 @attrs.frozen(repr=False, eq=False)
 class Secret:
-    """32 secret bytes. Never shown in `repr`, compared in constant time.
+    """KEY-1: 32 secret bytes. Never shown in `repr`, compared in constant time.
 
     Python keeps copies that cannot be wiped: zeroisation is not claimed.
     """

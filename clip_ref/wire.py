@@ -271,7 +271,8 @@ def decode(data: bytes, *, expected: Header, kind: type[Message], sizes: Sizes) 
     """WIR-3: the message of `kind` in `data`, which the channel says came from `expected.sender`.
 
     Raises `WireError` that names that sender for anything but the one canonical encoding of such a message of this session
-    and round; nothing is allocated on the word of an announced length that the parameters do not allow.
+    and round. WIR-4: ids ascend strictly. WIR-5: nothing is allocated on the word of an announced length that the parameters
+    do not allow.
     """
     reader = Reader(data, rule="WIR-3", culprit=expected.sender)
     if reader.fixed(4, "magic") != MAGIC:

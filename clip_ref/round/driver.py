@@ -88,7 +88,7 @@ class _Round:
         self.session, self.round = server._context.session, server._context.round
 
     def _carry(self, client: ClientId, up: bool, message: Message) -> tuple[Message, int]:
-        """Encode, show, decode."""
+        """ROU-15: encode, show, decode."""
         header = Header(self.session, self.round, client if up else SERVER)
         data = wire.encode(message, header)
         if self.observe is not None:
@@ -110,13 +110,13 @@ class _Round:
         early = {u for u, drop in self.drop_outs.items() if drop.leg is leg and not drop.after}
         answers = react({u: m for u, m in received.items() if u not in early})
         for u, answer in answers.items():
-            arrived, length = self._carry(u, True, answer)
             client = self.clients[u]
             masking = client.masking_work if leg is Leg.INPUT else Work()
-            self.costs[u][leg] = attrs.evolve(
-                self.costs[u][leg], work=client.work.get(leg, Work()), masking=masking, up_bytes=length
-            )
+            cost = attrs.evolve(self.costs[u][leg], work=client.work.get(leg, Work()), masking=masking)
+            self.costs[u][leg] = cost
             try:
+                arrived, length = self._carry(u, True, answer)
+                self.costs[u][leg] = attrs.evolve(cost, up_bytes=length)
                 self.server.accept(cast("ClientMessage", arrived))
             except ContributionError as fault:
                 self.faults.append(fault)

@@ -48,6 +48,7 @@ class Server:
         self._sizes = sizes(params=params, layout=layout)
         self._context = state.context(params=params, layout=layout)
         self._leg: Leg | None = None
+        self._opened = False
         self.u1: dict[ClientId, Advertise] = {}
         self.u2: dict[ClientId, ShareKeys] = {}
         self.u3: list[ClientId] = []
@@ -55,9 +56,9 @@ class Server:
 
     def open(self) -> Open:
         """ROU-9: announce the digests of the model and its history."""
-        if self._leg is not None:
-            raise PreconditionError(rule="ROU-9", detail="this round is already open")
-        self._leg = Leg.ADVERTISE
+        if self._opened:
+            raise PreconditionError(rule="ROU-9", detail="a server opens one round, once: make another for the next")
+        self._opened, self._leg = True, Leg.ADVERTISE
         return Open(self._context)
 
     def accept(self, message: ClientMessage) -> None:

@@ -1,6 +1,7 @@
 """What lasts from one round to the next: the model, its history, the round number.   Spec: round, rules ROU-1, ROU-2."""
 
 import attrs
+import numpy as np
 
 from clip_ref.canonical import RoundContext, digest, model_digest
 from clip_ref.errors import PreconditionError
@@ -11,6 +12,16 @@ from clip_ref.values import NO_DIGEST, Digest, Floats, RoundNumber, check_finite
 
 def _frozen(model: Floats) -> Floats:
     return frozen_array(model)
+
+
+def _same(a: Floats | None, b: Floats | None) -> bool:
+    return a is b or (a is not None and b is not None and model_digest(a) == model_digest(b))
+
+
+def _check(model: Floats, name: str) -> None:
+    if model.dtype != np.float32 or model.ndim != 1:
+        raise PreconditionError(rule="ROU-1", detail=f"{name} is float32[d], got {model.dtype}{list(model.shape)}")
+    check_finite(model, rule="ROU-1", name=name)
 
 
 def config_digest(*, params: Params, layout: Layout) -> Digest:
@@ -28,15 +39,24 @@ class State:
     round: RoundNumber
     """The round that comes next, from 1."""
 
-    model: Floats = attrs.field(converter=_frozen, repr=False, eq=attrs.cmp_using(eq=lambda a, b: (a == b).all()))
+    model: Floats = attrs.field(converter=_frozen, repr=False, eq=attrs.cmp_using(eq=_same))
     """w_i: float32[d], finite."""
 
-    history: Floats | None = attrs.field(default=None, repr=False, eq=False)
-    """ROU-2: the last completed round's model whose digest differs from w_i's; none before the first."""
+    history: Floats | None = attrs.field(
+        default=None, converter=attrs.converters.optional(_frozen), repr=False, eq=attrs.cmp_using(eq=_same)
+    )
+    """ROU-2: the last completed round's model whose digest differs from w_i's, float32[d]; none before the first."""
 
-    @model.validator
-    def _finite(self, _: object, value: Floats) -> None:
-        check_finite(value, rule="ROU-1", name="the model")
+    def __attrs_post_init__(self) -> None:
+        """ROU-1."""
+        _check(self.model, "the model")
+        if self.history is not None:
+            _check(self.history, "the history")
+            if self.history.shape != self.model.shape:
+                raise PreconditionError(
+                    rule="ROU-1",
+                    detail=f"the history has {self.history.size} weights, the model {self.model.size}",
+                )
 
     def context(self, *, params: Params, layout: Layout) -> RoundContext:
         """What the next round's `Open` announces."""

@@ -11,7 +11,7 @@ All times are integer microseconds from the round's start. Nothing is random: eq
 
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from fractions import Fraction
 from typing import Final, Generic, TypeVar
@@ -25,9 +25,6 @@ from clip_ref.sim.fleet import ClientProfile, Device, Fleet, to_microseconds
 from clip_ref.values import Microseconds, saturate
 
 _E = TypeVar("_E")
-
-FitModel = Callable[[int, int], Microseconds]
-"""How long training takes a client (its index) at a keep level (‰): one of the two functions below, closed over a task."""
 
 TRAINING_PASSES: Final = 3
 """A training step costs three forward passes: the forward one, and two of its size backward (inputs and weights)."""
@@ -270,7 +267,7 @@ def simulate(
             if event.span.activity is Activity.UPLOAD:
                 arrived[event.span.client] = now
         barriers[leg] = now
-        spans.extend(Span(client, Activity.WAIT, leg, at, now) for client, at in sorted(arrived.items()))
+        spans.extend(Span(client, Activity.WAIT, leg, at, now) for client, at in arrived.items())
     end = saturate(now + duration(work=server_work, units=units, device=fleet.server))
     while queue:  # those who fell silent may still be at work
         now, event = queue.take()

@@ -1,4 +1,4 @@
-"""Fleets: which device and network each client has.   Spec: clock, rules FLT-1..FLT-5.
+"""Fleets: which device and network each client has.   Spec: fleet, rules FLT-1..FLT-5.
 
 Profiles are data: `profiles.json` beside this file holds the devices, the networks and the named fleets, and says of
 each number whether it is the paper's or our choice. A file of one's own has one `fleet`, and `devices` and `networks` if
@@ -175,7 +175,7 @@ def load_fleet(name_or_path: str, *, clients: int, stragglers: int, seed: int) -
 
 
 def _draw(*, clients: int, stragglers: int, seed: int) -> tuple[bool, ...]:
-    """Which clients are stragglers: those with the smallest of `clients` raw draws, a stream that never changes."""
+    """FLT-2: which clients are stragglers: those with the smallest of `clients` raw draws, a stream that never changes."""
     order = np.argsort(np.random.PCG64(seed).random_raw(clients), kind="stable")
     slow = set(order[:stragglers].tolist())
     return tuple(index in slow for index in range(clients))

@@ -148,7 +148,9 @@ class _Walk(fx.Interpreter):
             return f"submodule {node.target} ({type(self.fetch_attr(str(node.target))).__name__})"
         if node.op == "call_function":
             return f"operation {getattr(node.target, '__name__', node.target)}"
-        return f"operation {node.target}" if node.op == "call_method" else f"tensor {node.target}"
+        if node.op == "call_method":
+            return f"operation {node.target}"
+        return "returning the outputs" if node.op == "output" else f"tensor {node.target}"
 
     def _kind(self, node: fx.Node) -> _Kind:
         if node.op == "placeholder":

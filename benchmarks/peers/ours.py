@@ -1,0 +1,151 @@
+"""clip-ref's side: its own `Client`, `Server` and `run_round`, with a clock between them."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from peers.measure import Clock
+from peers.work import EXAMPLES, Costs, Task
+
+from clip_ref import rand, wire
+from clip_ref.errors import SERVER, RoundAborted
+from clip_ref.messages import TimeRecord
+from clip_ref.params import Params
+from clip_ref.round import Assignment, Client, DropOut, Leg, Server, State, ids, run_round
+from clip_ref.values import ClientId, Floats, Ring, RoundNumber, Seed
+
+RING = Ring(bits=32)
+_STAGE = {"__init__": 0, "open": 0, "roster": 1, "deliver": 2, "masked_input": 2, "unmask": 3}
+
+
+class _Timed:
+    """Stands for a client or the server, and clocks its public methods."""
+
+    def __init__(self, target: object, clock: Clock, name: Callable[[str], object]) -> None:
+        self._target, self._clock, self._name = target, clock, name
+
+    def __getattr__(self, attribute: str) -> Any:
+        value = getattr(self._target, attribute)
+        if attribute.startswith("_") or not callable(value):
+            return value
+
+        def method(*args: Any) -> Any:
+            with self._clock.span(self._name(attribute)):
+                return value(*args)
+
+        return method
+
+
+@contextmanager
+def _timed_wire(clock: Clock) -> Iterator[None]:
+    """Clock what turns messages into bytes and back, by the side that does it."""
+    encode, decode = wire.encode, wire.decode
+
+    def timed_encode(message: Any, header: Any) -> bytes:
+        with clock.span("server wire" if header.sender == SERVER else "client wire"):
+            return encode(message, header)
+
+    def timed_decode(data: bytes, *, expected: Any, kind: Any, sizes: Any) -> Any:
+        with clock.span("client wire" if expected.sender == SERVER else "server wire"):
+            return decode(data, expected=expected, kind=kind, sizes=sizes)
+
+    vars(wire).update(encode=timed_encode, decode=timed_decode)
+    try:
+        yield
+    finally:
+        vars(wire).update(encode=encode, decode=decode)
+
+
+def run(task: Task, *, stage_of: int | None = None) -> Costs:
+    """One round; everybody does all of its work. With `stage_of`, it ends with the masked vectors of so many clients."""
+    clock = Clock()
+    params = Params(clients=task.clients, threshold=task.threshold)
+    layout = task.layout
+    model: Floats = np.zeros(task.size, dtype=np.float32)
+    record = TimeRecord(True, True, False, 100, 0, 100, 100, (1000,) * len(params.policy.grid), EXAMPLES, b"")
+    clients = {}
+    for u in ids(task.clients):
+        entropy = os.urandom(32)
+        with clock.span((u, 0)):
+            client = Client(me=u, params=params, layout=layout, record=record, history=None, entropy=entropy)
+        clients[u] = cast("Client", _Timed(client, clock, lambda method, u=u: (u, _STAGE[method])))
+    with clock.span("server"):
+        state = State(os.urandom(16), RoundNumber(1), model)
+        bare = Server(params=params, layout=layout, state=state)
+    server = cast("Server", _Timed(bare, clock, lambda _: "server"))
+    dropped = ids(task.clients)[task.clients - task.dropped :]
+    update = task.update()
+
+    def train(assignments: Mapping[ClientId, Assignment]) -> Mapping[ClientId, Floats]:
+        return dict.fromkeys(list(assignments)[:stage_of], update)
+
+    sent: dict[str, int] = {}
+
+    def observe(client: ClientId, up: bool, message: object, data: bytes) -> None:
+        if up and client == 0:
+            sent[type(message).__name__] = len(data)
+
+    try:
+        with _timed_wire(clock):
+            result = run_round(
+                server=server,
+                clients=clients,
+                train=train,
+                drop_outs={u: DropOut(Leg.INPUT, False) for u in dropped},
+                observe=observe,
+            )
+    except RoundAborted:
+        if stage_of is None:
+            raise
+        return Costs(clients=[[0, 0, clock.spent[u, 2], 0] for u in ids(stage_of)])
+    if result.faults:
+        raise RuntimeError(f"clip-ref's round had faults: {result.faults}")
+    return Costs(
+        clients=[[clock.spent[u, stage] for stage in range(4)] for u in result.u5],
+        server=clock.spent["server"],
+        client_wire=clock.spent["client wire"] // task.clients,
+        server_wire=clock.spent["server wire"],
+        vector_bytes=sent["MaskedInput"],
+        upload_bytes=sum(sent.values()),
+        error=float(np.abs(result.aggregate.model - update).max()),
+    )
+
+
+def mask_loop(size: int, masks: int) -> Callable[[], None]:
+    """clip-ref's masks alone."""
+    seeds = [Seed(bytes([k + 1]) * 32) for k in range(masks)]
+    target = np.zeros(size, dtype=RING.dtype)
+    return lambda: rand.accumulate(target=target, ring=RING, plus=seeds[::2], minus=seeds[1::2])
+
+
+def keystream(size: int, masks: int) -> Callable[[], None]:
+    """As many AES-128-CTR bytes by the same library, into one buffer that stays in cache."""
+    zeros, scratch = bytes(rand.BLOCK_BYTES), bytearray(rand.BLOCK_BYTES + 15)
+    blocks, rest = divmod(4 * size, rand.BLOCK_BYTES)
+
+    def loop() -> None:
+        for k in range(masks):
+            stream = Cipher(algorithms.AES128(bytes([k]) * 16), modes.CTR(bytes(16))).encryptor()
+            for _ in range(blocks):
+                stream.update_into(zeros, scratch)
+            stream.update_into(zeros[:rest], scratch)
+
+    return loop
+
+
+def additions(size: int, masks: int) -> Callable[[], None]:
+    """As many ring additions, on two blocks that stay in cache."""
+    a = np.zeros(rand.BLOCK_BYTES // 4, dtype=RING.dtype)
+    b = np.ones_like(a)
+    blocks, rest = divmod(size, len(a))
+
+    def loop() -> None:
+        for _ in range(masks):
+            for _ in range(blocks):
+                np.add(a, b, out=a)
+            np.add(a[:rest], b[:rest], out=a[:rest])
+
+    return loop
