@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench lint docs clean help
+.PHONY: demo test test-slow bench bench-peers lint docs clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,16 @@ test-slow: .venv/train .venv/test  ## the tests marked slow
 bench: .venv/train .venv/test  ## cost benchmarks, ratios within one run
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --override-ini addopts=
 
+# Flower has pins of its own, so it gets an environment of its own.
+.venv-peers/made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-peers
+	@echo "installing clip-ref and Flower into .venv-peers ..."
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	@touch $@
+
+bench-peers: .venv-peers/made  ## the same work by Flower's SecAgg+, in the same run; out/peers/
+	PYTHONPATH=benchmarks .venv-peers/bin/python -m peers $(PEERS)
+
 lint: .venv/train .venv/test .venv/lint  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,4 +49,4 @@ docs: .venv/docs  ## the site, strictly, into site/
 	$(BIN)/mkdocs build --strict
 
 clean:  ## remove what was built or installed here
-	rm -rf .venv site out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf .venv .venv-peers site out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

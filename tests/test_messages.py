@@ -96,6 +96,7 @@ def test_another_list_than_expected_is_refused(roster: tuple[ClientId, ...], dat
 # What messages say
 
 
+@pytest.mark.rule("MSG-3")
 def test_a_roster_digest_is_pinned() -> None:
     roster = Roster((Advertise(ClientId(1), KEY_A, KEY_B), Advertise(ClientId(2**32 - 2), KEY_B, KEY_A)))
     parts = (plain.le(1, 4) + KEY_A + KEY_B, plain.le(2**32 - 2, 4) + KEY_B + KEY_A)

@@ -125,7 +125,12 @@ def test_a_mask_is_the_keystream_in_little_endian_words(seed: Seed, ring: Ring, 
     assert mask.tolist() == words
     assert mask.dtype == ring.dtype
     assert not mask.flags.writeable
-    assert random_bytes(seed=seed, length=length) == stream[:length]
+
+
+@pytest.mark.rule("RND-6")
+@given(seed=seeds(), length=st.integers(0, 100))
+def test_random_bytes_open_the_keystream(seed: Seed, length: int) -> None:
+    assert random_bytes(seed=seed, length=length) == plain.keystream(seed.data, length)
 
 
 @pytest.mark.rule("RND-2", "RND-3")

@@ -267,7 +267,7 @@ COUNTS: list[tuple[type[Message], str, int, bytes]] = [
 ]
 
 
-@pytest.mark.rule("WIR-3")
+@pytest.mark.rule("WIR-5")
 @pytest.mark.parametrize(("kind", "field", "limit", "before"), COUNTS)
 @pytest.mark.parametrize("count", [None, 2**31, 2**32 - 1])
 def test_too_many_entries_are_refused_before_anything_is_allocated(
@@ -333,7 +333,7 @@ def test_the_server_is_nobodys_peer() -> None:
         assert (caught.value.culprit, caught.value.field) == (header.sender, field)
 
 
-@pytest.mark.rule("WIR-3")
+@pytest.mark.rule("WIR-5")
 @pytest.mark.parametrize(
     ("shares", "record", "field"),
     [(SHARES[1:], RECORD, "shares"), (SHARES + b"s", RECORD, "shares"), (b"", RECORD, "shares"),

@@ -27,10 +27,11 @@ from flwr.server.compat.legacy_context import LegacyContext
 from flwr.server.strategy import FedAvg
 from flwr.server.workflow.secure_aggregation.secaggplus_workflow import SecAggPlusWorkflow, WorkflowState
 from flwr.supercore.task_identity import TaskIdentity
+
 from peers.measure import Clock
 from peers.work import EXAMPLES, Costs, Task
 
-_mod = importlib.import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")  # the module, not its function
+_mod: Any = importlib.import_module("flwr.client.mod.secure_aggregation.secaggplus_mod")  # the module, not its function
 
 logging.getLogger("flwr").setLevel(logging.CRITICAL)
 TaskIdentity.run_id = TaskIdentity.task_id = TaskIdentity.node_id = 1
@@ -114,8 +115,7 @@ class _Grid:
         del timeout
         self.stage += 1
         with self._clock.span("grid"):
-            replies = [self._exchange(message) for message in messages if self._answers(message)]
-        return replies
+            return [self._exchange(message) for message in messages if self._answers(message)]
 
     def _answers(self, message: Message) -> bool:
         """Those who drop out are the last; only the measured are asked for a masked vector that nobody will sum."""
@@ -146,8 +146,7 @@ class _Grid:
                 for key, record in before.items():
                     context.state.config_records[key] = record
         with self._clock.span("server wire"):
-            back = message_from_proto(ProtoMessage.FromString(answer))
-        return back
+            return message_from_proto(ProtoMessage.FromString(answer))
 
     def _unmeasured(self, node: int) -> Any:
         if node in self._measured:
@@ -185,8 +184,7 @@ def run(task: Task, *, measured: Sequence[int] | None = None, repeat: int = 1) -
     if not done:
         raise RuntimeError("Flower's round did not finish")
     error = max(
-        float(np.abs(got - want).max())
-        for got, want in zip(strategy.result, task.tensors(task.update()), strict=True)
+        float(np.abs(got - want).max()) for got, want in zip(strategy.result, task.tensors(task.update()), strict=True)
     )
     return Costs(
         clients=[[grid.times[u, stage][0] for stage in range(4)] for u in stayed],

@@ -44,7 +44,7 @@ class Clock:
 class Samples:
     """CPU times of one task, ms."""
 
-    ms: tuple[float, ...] = attrs.field(converter=tuple)
+    ms: tuple[float, ...]
 
     @property
     def least(self) -> float:

@@ -7,8 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from peers.measure import Clock
-from peers.work import EXAMPLES, Costs, Task
 
 from clip_ref import rand, wire
 from clip_ref.errors import SERVER, RoundAborted
@@ -16,24 +14,28 @@ from clip_ref.messages import TimeRecord
 from clip_ref.params import Params
 from clip_ref.round import Assignment, Client, DropOut, Leg, Server, State, ids, run_round
 from clip_ref.values import ClientId, Floats, Ring, RoundNumber, Seed
+from peers.measure import Clock
+from peers.work import EXAMPLES, Costs, Task
 
 RING = Ring(bits=32)
-_STAGE = {"__init__": 0, "open": 0, "roster": 1, "deliver": 2, "masked_input": 2, "unmask": 3}
+_STAGE = {"open": 0, "roster": 1, "deliver": 2, "masked_input": 2, "unmask": 3}
 
 
 class _Timed:
     """Stands for a client or the server, and clocks its public methods."""
 
-    def __init__(self, target: object, clock: Clock, name: Callable[[str], object]) -> None:
-        self._target, self._clock, self._name = target, clock, name
+    def __init__(self, target: object, clock: Clock, owner: ClientId | None) -> None:
+        self._target, self._clock, self._owner = target, clock, owner
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(self._target, attribute)
         if attribute.startswith("_") or not callable(value):
             return value
 
+        name = "server" if self._owner is None else (self._owner, _STAGE[attribute])
+
         def method(*args: Any) -> Any:
-            with self._clock.span(self._name(attribute)):
+            with self._clock.span(name):
                 return value(*args)
 
         return method
@@ -71,11 +73,11 @@ def run(task: Task, *, stage_of: int | None = None) -> Costs:
         entropy = os.urandom(32)
         with clock.span((u, 0)):
             client = Client(me=u, params=params, layout=layout, record=record, history=None, entropy=entropy)
-        clients[u] = cast("Client", _Timed(client, clock, lambda method, u=u: (u, _STAGE[method])))
+        clients[u] = cast("Client", _Timed(client, clock, u))
     with clock.span("server"):
         state = State(os.urandom(16), RoundNumber(1), model)
         bare = Server(params=params, layout=layout, state=state)
-    server = cast("Server", _Timed(bare, clock, lambda _: "server"))
+    server = cast("Server", _Timed(bare, clock, None))
     dropped = ids(task.clients)[task.clients - task.dropped :]
     update = task.update()
 

@@ -44,7 +44,8 @@ class Task:
 
     def update(self) -> NDArray[np.float32]:
         """Every client's update: float32[d], |Δ| < 1. One for all: what it says changes no cost."""
-        return (np.random.default_rng(self.size).random(self.size, dtype=np.float32) - 0.5) / 4
+        uniform = np.random.default_rng(self.size).random(self.size, dtype=np.float32)
+        return ((uniform - 0.5) / 4).astype(np.float32)
 
 
 @attrs.frozen

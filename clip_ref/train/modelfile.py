@@ -3,6 +3,7 @@
 import io
 import os
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -80,13 +81,15 @@ def load(path: Path) -> SavedModel:
     Raises `PreconditionError` (TRN-6) if the file cannot be read, is not one that `save` wrote, or holds NaN or infinity.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            fields = {name: stored[name] for name in stored.files}
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise _refuse(f"{path} does not exist; give a model that `clip-ref train` saved") from error
     except OSError as error:
-        raise _refuse(f"{path} cannot be read: {error}") from error
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise _refuse(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            fields = {name: stored[name] for name in stored.files}
+    except (ValueError, TypeError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _refuse(f"{path} is not a saved model, or is damaged: {error}") from error
     if set(fields) != {"format", "task", "layout", "model"} or str(fields["format"]) != FORMAT:
         raise _refuse(f"{path} is not a model that this version of clip-ref saved")

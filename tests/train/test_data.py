@@ -34,12 +34,10 @@ def test_what_ships_is_attributed_and_has_its_digest() -> None:
 def test_digits_are_read_as_they_stand_in_the_file() -> None:
     inputs, classes = read_digits((SHIPPED / "digits.csv.gz").read_bytes())
     lines = gzip.decompress((SHIPPED / "digits.csv.gz").read_bytes()).decode().splitlines()
-    assert (inputs.shape, inputs.dtype, classes.shape, classes.dtype) == (
-        (1797, 1, 8, 8),
-        np.float32,
-        (1797,),
-        np.int64,
-    )
+    assert inputs.shape == (1797, 1, 8, 8)
+    assert inputs.dtype == np.float32
+    assert classes.shape == (1797,)
+    assert classes.dtype == np.int64
     assert (inputs.min(), inputs.max()) == (0, 1)
     for k in (0, 1, 1796):
         pixels = [float(entry) for entry in lines[k].split(",")]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -139,7 +140,7 @@ def test_a_worker_that_dies_is_a_typed_error_and_ends_the_pool(before_the_call: 
             worker.join()
         else:
             os.kill(worker.pid, signal.SIGSTOP)  # still loading: the call is sent, and never answered
-            subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -KILL {worker.pid}"])
+            threading.Timer(0.5, os.kill, (worker.pid, signal.SIGKILL)).start()
         start = time.monotonic()
         with pytest.raises(ClipError, match=r"TRN-5: a training process ended \(exit code -9\)"):
             pool.initial_model(seed=0)

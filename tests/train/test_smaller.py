@@ -28,6 +28,8 @@ from clip_ref.train.models import build
 from clip_ref.train.smaller import flatten, load, smaller
 from clip_ref.train.trace import layout_of
 
+torch.set_num_threads(1)  # as in a worker; two would wait for each other wherever a core is busy
+
 ACTIVATIONS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
     functional.relu,
     torch.tanh,
