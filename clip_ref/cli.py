@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="macs: deterministic, by counted work; measured: CPU time, median of 5 (default: macs)",
     )
     train.add_argument(
-        "--security", choices=("basic", "hardened"), default="basic", help="what is checked (default: basic)"
+        "--security", choices=("basic", "hardened"), default="hardened", help="what is checked (default: hardened)"
     )
     train.add_argument("--seed", type=int, default=1, help="draws everything (default: 1)")
     train.add_argument("--init", type=Path, default=None, metavar="MODEL", help="start from a saved model.npz")

@@ -1,16 +1,19 @@
-"""Keys: X25519 agreement and authenticated encryption, thin over `cryptography`.   Spec: keys, rules KEY-1..KEY-6."""
+"""Keys: X25519 agreement, Ed25519 signatures, authenticated encryption, over `cryptography`.   Spec: keys, KEY-1..KEY-9."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
+import attrs
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from clip_ref.canonical import prefixed
+from clip_ref.canonical import digest, prefixed, unsigned
 from clip_ref.errors import ContributionError
 from clip_ref.rand import derive
-from clip_ref.values import ClientId, Digest, SecretKey, Seed
+from clip_ref.values import NO_DIGEST, ClientId, Digest, SecretKey, Seed, SigningKey
 
 KEY_BYTES: Final = 32
 TAG_BYTES: Final = 16
@@ -91,3 +94,51 @@ def unseal(sealed: bytes, *, shared: bytes, ctx: Digest, purpose: str, sender: C
             field=purpose,
             detail="the ciphertext does not open in this round and direction",
         ) from None
+
+
+SIGNATURE_BYTES: Final = 64
+
+
+def identity_key(secret: SigningKey) -> bytes:
+    """The Ed25519 public key of a long-term identity: 32 bytes."""
+    return Ed25519PrivateKey.from_private_bytes(secret.data).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def sign(*, secret: SigningKey, statement: Digest) -> bytes:
+    """KEY-7: the Ed25519 signature over a labelled digest: 64 bytes, deterministic."""
+    return Ed25519PrivateKey.from_private_bytes(secret.data).sign(statement)
+
+
+def _ascending(keys: Mapping[ClientId, bytes]) -> dict[ClientId, bytes]:
+    return dict(sorted(keys.items()))
+
+
+@attrs.frozen
+class Directory:
+    """KEY-8: the long-term identity of every client, pinned out of band: a server that supplies it makes signatures void."""
+
+    keys: Mapping[ClientId, bytes] = attrs.field(converter=_ascending)
+    """Each client's Ed25519 public key, 32 bytes, in ascending id."""
+
+    def digest(self) -> Digest:
+        """What enters the context; all zero for an empty directory, which security level `basic` has."""
+        if not self.keys:
+            return NO_DIGEST
+        return digest("directory", (unsigned(u, bits=32) + key for u, key in self.keys.items()))
+
+    def verify(self, *, signer: ClientId, signature: bytes, statement: Digest, field: str = "signature") -> None:
+        """KEY-9: refuse (`ContributionError`, naming the signer) whatever is not its signature over `statement`."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.keys[signer]).verify(signature, statement)
+        except KeyError:
+            raise ContributionError(
+                rule="KEY-9", culprit=signer, field=field, detail="is in no pinned directory of identities"
+            ) from None
+        except (InvalidSignature, ValueError):
+            raise ContributionError(
+                rule="KEY-9", culprit=signer, field=field, detail="is not that client's signature over this message"
+            ) from None
+
+
+NO_IDENTITIES: Final = Directory({})
+"""The directory at security level `basic`."""

@@ -1,9 +1,9 @@
 """Every message of a round, as a frozen value.   Spec: messages, rules MSG-1..MSG-3.
 
-Clients send `Advertise`, `ShareKeys`, `MaskedInput` and `Unmask`; the server sends `Open`, `Roster`, `Deliver` and
-`Announce`. U1 are the clients whose `Advertise` arrived in time, U2 ⊆ U1 those whose `ShareKeys` did, U3 ⊆ U2 those whose
-`MaskedInput` did, U5 ⊆ U3 those whose `Unmask` did. (U4 belongs to the consistency round, which security level `basic`
-has not.)
+Clients send `Advertise`, `ShareKeys`, `MaskedInput`, `Consistent` and `Unmask`; the server sends `Open`, `Roster`, `Deliver`,
+`Announce` and `Agreed`. U1 are the clients whose `Advertise` arrived in time, U2 ⊆ U1 those whose `ShareKeys` did, U3 ⊆ U2
+those whose `MaskedInput` did, U4 ⊆ U3 those whose `Consistent` did, U5 ⊆ U3 those whose `Unmask` did. `Consistent` and
+`Agreed` belong to security level `hardened`, as do the commitments and signatures, which are empty at `basic`.
 """
 
 from collections.abc import Iterable
@@ -79,6 +79,15 @@ class Advertise:
     mask_key: bytes
     """s_u: the X25519 public key for pairwise masks, 32 bytes."""
 
+    record_commitment: bytes = b""
+    """com_u: the commitment to its time record, 32 bytes."""
+
+    seed_commitment: bytes = b""
+    """The commitment to b_u, 32 bytes."""
+
+    signature: bytes = b""
+    """Over ctx₀ and the message's canonical bytes, 64 bytes."""
+
     def check(self) -> None:
         """MSG-1: both keys are canonical, not of low order, and different."""
         check_public_key(self.channel_key, culprit=self.sender, field="channel_key")
@@ -97,8 +106,14 @@ class Roster:
     """One `Advertise` per client, as it was sent."""
 
     def digest(self) -> Digest:
-        """MSG-3: what enters the context: ids and keys of the whole roster."""
-        return digest("roster", (unsigned(b.sender, bits=32) + b.channel_key + b.mask_key for b in self.bundles))
+        """MSG-3: what enters the context: ids, keys and commitments of the whole roster."""
+        return digest(
+            "roster",
+            (
+                unsigned(b.sender, bits=32) + b.channel_key + b.mask_key + b.record_commitment + b.seed_commitment
+                for b in self.bundles
+            ),
+        )
 
 
 @attrs.frozen
@@ -114,6 +129,9 @@ class Envelope:
     record: bytes
     """The sender's time record, sealed: a fixed length."""
 
+    commitments: bytes = b""
+    """The commitments to the two shares within: of the mask key's, then of b_u's; 2·32 bytes."""
+
 
 @attrs.frozen
 class ShareKeys:
@@ -124,6 +142,12 @@ class ShareKeys:
 
     envelopes: tuple[Envelope, ...]
     """One for each peer."""
+
+    own_commitments: bytes = b""
+    """The commitments to the two shares that it keeps for itself, 2·32 bytes."""
+
+    signature: bytes = b""
+    """Over ctx and the message's canonical bytes, 64 bytes."""
 
 
 @attrs.frozen
@@ -151,6 +175,9 @@ class MaskedInput:
     vector: RingVector = attrs.field(eq=attrs.cmp_using(eq=_same), repr=False)
     """y_u: uint32|uint64[d + extras]."""
 
+    signature: bytes = b""
+    """Over ctx and the message's canonical bytes, 64 bytes."""
+
 
 @attrs.frozen
 class Announce:
@@ -158,6 +185,28 @@ class Announce:
 
     survivors: tuple[ClientId, ...]
     """U3, ascending."""
+
+
+@attrs.frozen
+class Consistent:
+    """Client → server: what it was told of U2 and U3, signed."""
+
+    sender: ClientId
+    """Who sends it."""
+
+    statement: Digest
+    """The digest of ctx, U2 and U3 as this client knows them."""
+
+    signature: bytes = b""
+    """Over ctx and the message's canonical bytes, 64 bytes."""
+
+
+@attrs.frozen
+class Agreed:
+    """Server → client: that at least t clients have signed one and the same statement."""
+
+    signatures: tuple[tuple[ClientId, bytes], ...]
+    """For each client of U4, ascending: the signature of its `Consistent`, 64 bytes."""
 
 
 @attrs.frozen
@@ -171,11 +220,14 @@ class Unmask:
     """For each v in U3, ascending: the share of b_v, 32 bytes."""
 
     key_shares: tuple[tuple[ClientId, bytes], ...] = attrs.field(repr=False)
-    """For each v in U2 \\ U3, ascending: the share of v's mask key, 32 bytes."""
+    """For each v in U2 without U3, ascending: the share of v's mask key, 32 bytes."""
+
+    signature: bytes = b""
+    """Over ctx and the message's canonical bytes, 64 bytes."""
 
 
-ClientMessage = Advertise | ShareKeys | MaskedInput | Unmask
-ServerMessage = Open | Roster | Deliver | Announce
+ClientMessage = Advertise | ShareKeys | MaskedInput | Consistent | Unmask
+ServerMessage = Open | Roster | Deliver | Announce | Agreed
 Message = ClientMessage | ServerMessage
 
 

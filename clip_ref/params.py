@@ -28,7 +28,7 @@ class SecurityLevel(StrEnum):
     """Double masking, encrypted shares and times: secure against an honest-but-curious server."""
 
     HARDENED = "hardened"
-    """Signatures, commitments and consistency, against a malicious server. Not in this version."""
+    """Signatures, commitments and consistency too: secure against a malicious server."""
 
 
 class Score(StrEnum):
@@ -252,8 +252,12 @@ class Params:
             raise _refuse("PAR-6", f"the threshold must be 2 … {self.clients}, got {self.threshold}")
         if not 0 <= self.colluders < self.threshold:
             raise _refuse("PAR-6", f"colluders must be fewer than the threshold {self.threshold}, got {self.colluders}")
-        if self.security is SecurityLevel.HARDENED:
-            raise _refuse("PAR-8", "security level `hardened` is not in this version; use `basic`")
+        if self.security is SecurityLevel.HARDENED and 2 * self.threshold <= self.clients + self.colluders:
+            raise _refuse(
+                "PAR-8",
+                f"security level `hardened` needs 2t > n + c: t = {self.threshold}, n = {self.clients}, "
+                f"c = {self.colluders}; raise the threshold",
+            )
         worst, half = self.worst_case, self.encoding.ring.modulus // 2
         if worst >= half:
             raise _refuse(
@@ -267,6 +271,11 @@ class Params:
         """The largest absolute value that a coordinate of the sum can take: n · weight_max · (2^(q−1) − 1) · cap."""
         cap = self.policy.holder_cap if self.policy.mean is Mean.HOLDER else 1
         return self.clients * self.encoding.weight_max * self.encoding.steps * cap
+
+    @property
+    def hardened(self) -> bool:
+        """Whether messages are signed, secrets committed to, and views agreed on."""
+        return self.security is SecurityLevel.HARDENED
 
     @property
     def block_size(self) -> int:

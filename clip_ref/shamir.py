@@ -50,7 +50,7 @@ TIMES, INVERSE = _tables()
 
 @lru_cache(maxsize=8)
 def _multipliers(holders: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """A table that multiplies by x in row x, entries and look-ups alike offset to the row: Horner's rule in two passes a step."""
+    """A table that multiplies by x in row x; entries and look-ups are both offset to the row."""
     at = np.arange(holders, dtype=np.intp) * 256
     return (TIMES[1 : holders + 1] + at[:, None]).ravel(), at
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from clip_ref.messages import Message
 from clip_ref.values import ClientId
+from clip_ref.wire import kind_name
 
 
 @attrs.frozen
@@ -40,11 +40,11 @@ class Transcript:
         self.entries: list[Entry] = []
         self._keep = keep_bytes
 
-    def observe(self, client: ClientId, to_server: bool, message: Message, data: bytes) -> None:
+    def observe(self, client: ClientId, to_server: bool, data: bytes) -> None:
         """TRA-1: append one message."""
         kept = data if self._keep else None
         digest = hashlib.sha256(data).digest()
-        self.entries.append(Entry(client, to_server, type(message).__name__, len(data), digest, kept))
+        self.entries.append(Entry(client, to_server, kind_name(data), len(data), digest, kept))
 
     def shape(self, client: ClientId) -> tuple[tuple[bool, str, int], ...]:
         """TRA-2: direction, kind and length of each of one client's messages: what pruning must not change."""

@@ -113,6 +113,13 @@ class SecretKey(Secret):
     __hash__ = None
 
 
+@attrs.frozen(repr=False, eq=False)
+class SigningKey(Secret):
+    """A long-term Ed25519 secret key."""
+
+    __hash__ = None
+
+
 def frozen_array(array: NDArray[_A]) -> NDArray[_A]:
     """`array` itself where it is already read-only and owns its data, else a contiguous read-only copy."""
     if not array.flags.writeable and array.flags.owndata and array.flags.c_contiguous:

@@ -14,11 +14,14 @@ import numpy as np
 
 from clip_ref.canonical import SESSION_BYTES, Reader, RoundContext, Writer, prefixed
 from clip_ref.errors import SERVER, PreconditionError, WireError
-from clip_ref.keys import KEY_BYTES, TAG_BYTES
+from clip_ref.keys import KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES
 from clip_ref.messages import (
     SHARE_BYTES,
     Advertise,
+    Agreed,
     Announce,
+    ClientMessage,
+    Consistent,
     Deliver,
     Envelope,
     Header,
@@ -42,7 +45,7 @@ _FLOAT: Final = np.dtype("<f4")
 HEADER_BYTES: Final = len(MAGIC) + 2 + 1 + SESSION_BYTES + 8 + 4
 
 KINDS: Final[tuple[type[Message], ...]] = (
-    Open, Advertise, Roster, ShareKeys, Deliver, MaskedInput, Announce, Unmask,
+    Open, Advertise, Roster, ShareKeys, Deliver, MaskedInput, Announce, Consistent, Agreed, Unmask,
 )  # fmt: skip
 """The kinds in the order of the round; the byte on the wire is the index, from 1."""
 
@@ -65,6 +68,9 @@ class Sizes:
 
     ring: Ring
     """Z_R."""
+
+    hardened: bool = False
+    """Whether messages carry commitments and signatures."""
 
     @property
     def record(self) -> int:
@@ -122,6 +128,8 @@ def _put_open(message: Open, writer: Writer) -> None:
 
 def _put_advertise(message: Advertise, writer: Writer) -> None:
     writer.fixed(message.channel_key, KEY_BYTES).fixed(message.mask_key, KEY_BYTES)
+    for commitment in (message.record_commitment, message.seed_commitment):
+        writer.fixed(commitment, len(commitment))
 
 
 def _put_roster(message: Roster, writer: Writer) -> None:
@@ -129,6 +137,7 @@ def _put_roster(message: Roster, writer: Writer) -> None:
     for bundle in message.bundles:
         writer.unsigned(bundle.sender, 32)
         _put_advertise(bundle, writer)
+        writer.fixed(bundle.signature, len(bundle.signature))
 
 
 def _put_envelopes(envelopes: tuple[Envelope, ...], writer: Writer) -> None:
@@ -137,10 +146,12 @@ def _put_envelopes(envelopes: tuple[Envelope, ...], writer: Writer) -> None:
         writer.unsigned(envelope.peer, 32)
         for sealed in (envelope.shares, envelope.record):
             writer.fixed(prefixed(sealed), 4 + len(sealed))
+        writer.fixed(envelope.commitments, len(envelope.commitments))
 
 
 def _put_share_keys(message: ShareKeys, writer: Writer) -> None:
     _put_envelopes(message.envelopes, writer)
+    writer.fixed(message.own_commitments, len(message.own_commitments))
 
 
 def _put_deliver(message: Deliver, writer: Writer) -> None:
@@ -158,6 +169,16 @@ def _put_announce(message: Announce, writer: Writer) -> None:
         writer.unsigned(client, 32)
 
 
+def _put_consistent(message: Consistent, writer: Writer) -> None:
+    writer.fixed(message.statement, 32)
+
+
+def _put_agreed(message: Agreed, writer: Writer) -> None:
+    writer.unsigned(len(message.signatures), 32)
+    for client, signature in message.signatures:
+        writer.unsigned(client, 32).fixed(signature, SIGNATURE_BYTES)
+
+
 def _put_unmask(message: Unmask, writer: Writer) -> None:
     for shares in (message.self_shares, message.key_shares):
         writer.unsigned(len(shares), 32)
@@ -173,15 +194,19 @@ _PUT: Final[dict[type[Message], Callable[..., None]]] = {
     Deliver: _put_deliver,
     MaskedInput: _put_masked_input,
     Announce: _put_announce,
+    Consistent: _put_consistent,
+    Agreed: _put_agreed,
     Unmask: _put_unmask,
 }
 
 
 def encode(message: Message, header: Header) -> bytes:
-    """WIR-1: the canonical bytes of `message`, header first."""
+    """WIR-1: the canonical bytes of `message`, header first; a client's signature, if it has one, last."""
     writer = Writer().fixed(MAGIC, 4).unsigned(WIRE_VERSION, 16).unsigned(KINDS.index(type(message)) + 1, 8)
     writer.fixed(header.session, SESSION_BYTES).unsigned(header.round, 64).unsigned(header.sender, 32)
     _PUT[type(message)](message, writer)
+    if isinstance(message, ClientMessage):
+        writer.fixed(message.signature, len(message.signature))
     return writer.done()
 
 
@@ -191,17 +216,25 @@ def _take_open(reader: Reader, header: Header, sizes: Sizes) -> Open:
     return Open(RoundContext(header.session, header.round, config, directory, model, history))
 
 
-def _take_bundle(reader: Reader, sender: ClientId) -> Advertise:
-    return Advertise(sender, reader.fixed(KEY_BYTES, "channel_key"), reader.fixed(KEY_BYTES, "mask_key"))
-
-
 def _take_advertise(reader: Reader, header: Header, sizes: Sizes) -> Advertise:
-    return _take_bundle(reader, ClientId(header.sender))
+    return _take_bundle(reader, ClientId(header.sender), sizes)
+
+
+def _take_bundle(reader: Reader, sender: ClientId, sizes: Sizes) -> Advertise:
+    keys = reader.fixed(KEY_BYTES, "channel_key"), reader.fixed(KEY_BYTES, "mask_key")
+    if not sizes.hardened:
+        return Advertise(sender, *keys)
+    commitments = reader.fixed(32, "record_commitment"), reader.fixed(32, "seed_commitment")
+    return Advertise(sender, *keys, *commitments, _take_signature(reader, sizes))
+
+
+def _take_signature(reader: Reader, sizes: Sizes) -> bytes:
+    return reader.fixed(SIGNATURE_BYTES, "signature") if sizes.hardened else b""
 
 
 def _take_roster(reader: Reader, header: Header, sizes: Sizes) -> Roster:
     count = reader.count(sizes.clients, "bundles")
-    bundles = tuple(_take_bundle(reader, reader.client("bundles")) for _ in range(count))
+    bundles = tuple(_take_bundle(reader, reader.client("bundles"), sizes) for _ in range(count))
     check_ascending((b.sender for b in bundles), culprit=reader.culprit, field="bundles", rule="WIR-4")
     return Roster(bundles)
 
@@ -218,13 +251,19 @@ def _take_envelopes(reader: Reader, sizes: Sizes) -> tuple[Envelope, ...]:
     for _ in range(reader.count(sizes.clients - 1, "envelopes")):
         peer = reader.client("envelopes")
         shares = _take_sealed(reader, sizes.sealed_shares, "shares")
-        envelopes.append(Envelope(peer, shares, _take_sealed(reader, sizes.sealed_record, "record")))
+        record = _take_sealed(reader, sizes.sealed_record, "record")
+        envelopes.append(Envelope(peer, shares, record, _take_commitments(reader, sizes)))
     check_ascending((e.peer for e in envelopes), culprit=reader.culprit, field="envelopes", rule="WIR-4")
     return tuple(envelopes)
 
 
+def _take_commitments(reader: Reader, sizes: Sizes) -> bytes:
+    return reader.fixed(2 * 32, "commitments") if sizes.hardened else b""
+
+
 def _take_share_keys(reader: Reader, header: Header, sizes: Sizes) -> ShareKeys:
-    return ShareKeys(ClientId(header.sender), _take_envelopes(reader, sizes))
+    envelopes, own = _take_envelopes(reader, sizes), _take_commitments(reader, sizes)
+    return ShareKeys(ClientId(header.sender), envelopes, own, _take_signature(reader, sizes))
 
 
 def _take_deliver(reader: Reader, header: Header, sizes: Sizes) -> Deliver:
@@ -233,7 +272,8 @@ def _take_deliver(reader: Reader, header: Header, sizes: Sizes) -> Deliver:
 
 
 def _take_masked_input(reader: Reader, header: Header, sizes: Sizes) -> MaskedInput:
-    return MaskedInput(ClientId(header.sender), reader.array(sizes.ring.dtype, sizes.vector, "vector"))
+    vector = reader.array(sizes.ring.dtype, sizes.vector, "vector")
+    return MaskedInput(ClientId(header.sender), vector, _take_signature(reader, sizes))
 
 
 def _take_announce(reader: Reader, header: Header, sizes: Sizes) -> Announce:
@@ -243,6 +283,18 @@ def _take_announce(reader: Reader, header: Header, sizes: Sizes) -> Announce:
     return Announce(survivors)
 
 
+def _take_consistent(reader: Reader, header: Header, sizes: Sizes) -> Consistent:
+    statement = Digest(reader.fixed(32, "statement"))
+    return Consistent(ClientId(header.sender), statement, _take_signature(reader, sizes))
+
+
+def _take_agreed(reader: Reader, header: Header, sizes: Sizes) -> Agreed:
+    count = reader.count(sizes.clients, "signatures")
+    signatures = tuple((reader.client("signatures"), reader.fixed(SIGNATURE_BYTES, "signatures")) for _ in range(count))
+    check_ascending((u for u, _ in signatures), culprit=reader.culprit, field="signatures", rule="WIR-4")
+    return Agreed(signatures)
+
+
 def _take_unmask(reader: Reader, header: Header, sizes: Sizes) -> Unmask:
     lists = []
     for field in ("self_shares", "key_shares"):
@@ -250,7 +302,7 @@ def _take_unmask(reader: Reader, header: Header, sizes: Sizes) -> Unmask:
         shares = tuple((reader.client(field), reader.fixed(SHARE_BYTES, field)) for _ in range(count))
         check_ascending((client for client, _ in shares), culprit=reader.culprit, field=field, rule="WIR-4")
         lists.append(shares)
-    return Unmask(ClientId(header.sender), *lists)
+    return Unmask(ClientId(header.sender), lists[0], lists[1], _take_signature(reader, sizes))
 
 
 _TAKE: Final[dict[type[Message], Callable[[Reader, Header, Sizes], Message]]] = {
@@ -261,10 +313,31 @@ _TAKE: Final[dict[type[Message], Callable[[Reader, Header, Sizes], Message]]] = 
     Deliver: _take_deliver,
     MaskedInput: _take_masked_input,
     Announce: _take_announce,
+    Consistent: _take_consistent,
+    Agreed: _take_agreed,
     Unmask: _take_unmask,
 }
 
-_FROM_SERVER: Final = (Open, Roster, Deliver, Announce)
+_FROM_SERVER: Final = (Open, Roster, Deliver, Announce, Agreed)
+
+
+def header(data: bytes) -> Header:
+    """The header of a message, unchecked against anything; `WireError` if there is none."""
+    reader = Reader(data, rule="WIR-3")
+    reader.fixed(len(MAGIC) + 2 + 1, "header")
+    return Header(
+        reader.fixed(SESSION_BYTES, "session"), RoundNumber(reader.unsigned(64, "round")), reader.unsigned(32, "sender")
+    )
+
+
+def kind_name(data: bytes) -> str:
+    """The name of the kind of message that `data` says it is; `WireError` if it says none."""
+    reader = Reader(data, rule="WIR-3")
+    reader.fixed(len(MAGIC) + 2, "header")
+    number = reader.unsigned(8, "kind")
+    if not 1 <= number <= len(KINDS):
+        raise reader.refuse("kind", f"{number} is none")
+    return KINDS[number - 1].__name__
 
 
 def decode(data: bytes, *, expected: Header, kind: type[Message], sizes: Sizes) -> Message:

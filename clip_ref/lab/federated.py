@@ -15,6 +15,7 @@ from clip_ref import submodel
 from clip_ref.canonical import digest
 from clip_ref.codec import weight_of
 from clip_ref.errors import PreconditionError
+from clip_ref.keys import Directory, identity_key
 from clip_ref.lab.methods import method as find_method
 from clip_ref.layout import Layout, kept_count
 from clip_ref.messages import TimeRecord
@@ -27,7 +28,7 @@ from clip_ref.sim.fleet import Fleet, load_fleet
 from clip_ref.train.data import load_task
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
-from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber
+from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber, SigningKey
 
 HOST_GHZ: Final = 3.0
 """With the measured clock, the machine that runs this counts as a core of so many GHz, before a device's slow-down."""
@@ -68,7 +69,7 @@ class RunConfig:
     clock: Clock = Clock.MACS
     """What a fit takes."""
 
-    security: SecurityLevel = SecurityLevel.BASIC
+    security: SecurityLevel = SecurityLevel.HARDENED
     """What is checked."""
 
     seed: int = 1
@@ -207,6 +208,9 @@ class Run:
         self.fleet = config.load_fleet()
         task = load_task(config.task)
         self._training = task.training
+        hardened = self.params.hardened
+        self._identities = {u: SigningKey(self._draw("identity", u)) for u in self.roster} if hardened else {}
+        self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
         self._examples = [len(labels) for _, labels in task.clients(config.clients)]
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
@@ -280,6 +284,8 @@ class Run:
                 record=self._record(u),
                 history=history,
                 entropy=self._draw("entropy", number & 0xFFFFFFFF, number >> 32, u),
+                identity=self._identities.get(u),
+                directory=self.directory,
             )
             for u in self.roster
         }
@@ -294,7 +300,7 @@ class Run:
             updates.update(zip(assignments, self._pool.fit_many(jobs), strict=True))
             return updates
 
-        server = Server(params=self.params, layout=self.layout, state=self.state)
+        server = Server(params=self.params, layout=self.layout, state=self.state, directory=self.directory)
         result = run_round(server=server, clients=clients, train=train, observe=transcript.observe)
         row = self._row(result, updates, transcript)
         self.state = self.state.completed(result.aggregate.model)

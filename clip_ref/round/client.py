@@ -1,27 +1,49 @@
-"""The client's side of a round.   Spec: round, rules ROU-3..ROU-8.
+"""The client's side of a round.   Spec: round, rules ROU-3..ROU-8, ROU-16, ROU-18.
 
 A `Client` passes data between the steps, in the order of the round, and refuses whatever is out of order. It draws nothing:
-all of its randomness comes from 32 bytes of entropy, fresh for each round, that its caller provides.
+all of its randomness comes from 32 bytes of entropy, fresh for each round, that its caller provides. So its answers follow
+from what it was sent, and a client that is made again after a restart, and fed the same, says the same.
 """
+
+from collections.abc import Callable
+from typing import Final, TypeVar, cast
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_ref import broadcast, codec, identification, invariance, keys, masking, padding, selection, shamir
+from clip_ref import (
+    agreement,
+    broadcast,
+    codec,
+    identification,
+    invariance,
+    keys,
+    masking,
+    padding,
+    selection,
+    shamir,
+    wire,
+)
 from clip_ref.aggregation import holder_weights
-from clip_ref.canonical import model_digest
+from clip_ref.canonical import Reader, Writer, digest, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
+from clip_ref.keys import NO_IDENTITIES, Directory
 from clip_ref.layout import Layout
 from clip_ref.messages import (
     SHARE_BYTES,
     Advertise,
+    Agreed,
     Announce,
+    ClientMessage,
+    Consistent,
     Deliver,
+    Header,
     MaskedInput,
     Open,
     Roster,
+    ServerMessage,
     ShareKeys,
     TimeRecord,
     Unmask,
@@ -30,9 +52,25 @@ from clip_ref.messages import (
 from clip_ref.params import Mean, Params, SlackSeed
 from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
+from clip_ref.round.journal import Journal
 from clip_ref.round.state import config_digest
-from clip_ref.values import ClientId, Floats, RoundNumber, SecretKey, Seed
+from clip_ref.values import ClientId, Digest, Floats, SecretKey, Seed, SigningKey, check_finite
 from clip_ref.wire import Sizes
+
+KEY_SHARE, SELF_SHARE = "mask key", "self mask"
+"""What a share is a share of."""
+
+_KINDS: Final[dict[str, type[ServerMessage]]] = {
+    "open": Open,
+    "roster": Roster,
+    "deliver": Deliver,
+    "announce": Announce,
+    "agreed": Agreed,
+}
+"""The server's message of each step that has one."""
+
+_Answer = TypeVar("_Answer")
+_M = TypeVar("_M", bound=ClientMessage)
 
 
 def sizes(*, params: Params, layout: Layout) -> Sizes:
@@ -43,6 +81,7 @@ def sizes(*, params: Params, layout: Layout) -> Sizes:
         model=layout.size,
         vector=padding.padded_length(size=layout.size, params=params),
         ring=params.encoding.ring,
+        hardened=params.hardened,
     )
 
 
@@ -67,7 +106,8 @@ class Client:
     """One client in one round. Each method takes the server's message and returns the answer.
 
     Raises `ContributionError` that names the server or the peer whose message breaks a rule, before anything that depends on
-    it is revealed; `PreconditionError` where its caller is at fault or calls out of order.
+    it is revealed; `PreconditionError` where its caller is at fault or calls out of order. Asked the same again, it answers
+    the same again; asked something else at a step that it has taken, it refuses (ROU-3).
     """
 
     def __init__(
@@ -79,56 +119,159 @@ class Client:
         record: TimeRecord,
         history: Floats | None,
         entropy: bytes,
-        last_round: RoundNumber | None = None,
+        identity: SigningKey | None = None,
+        directory: Directory = NO_IDENTITIES,
+        journal: Journal | None = None,
     ) -> None:
         """A client about to take part in a round.
 
         `record` is its time record; `has_model` and `entropy` in it are set here. `history` is the model it has kept from
-        before, float32[d]. `entropy` is 32 bytes, secret, never used for another round. `last_round` is the last round of
-        this session that it took part in.
+        before, float32[d]. `entropy` is 32 bytes, secret, never used for another round. `identity` and `directory` are
+        needed at security level `hardened`. `journal` is written before every answer, and says which rounds are past;
+        to go on after a restart, use `restored`.
         """
         params.check_client_id(me)
         if len(entropy) != 32:
             raise PreconditionError(rule="ROU-3", detail=f"a round takes 32 bytes of entropy, got {len(entropy)}")
+        if params.hardened:
+            if identity is None or directory.keys.get(me) != keys.identity_key(identity):
+                raise PreconditionError(
+                    rule="ROU-18", detail=f"client {me} needs a signing key whose public key the directory has"
+                )
+        elif identity is not None or directory.keys:
+            raise PreconditionError(rule="ROU-18", detail="security level `basic` has no identities")
         self.me = me
         self.work: dict[Leg, Work] = {}
         self.masking_work = Work()
         self._params, self._layout, self._sizes = params, layout, sizes(params=params, layout=layout)
-        self._record, self._history, self._last_round = record, history, last_round
-        self._entropy = entropy
+        self._record, self._history, self._entropy = record, history, entropy
+        self._identity, self._directory = identity, directory
         self._channel_secret = SecretKey(self._draw("channel key"))
         self._mask_secret = SecretKey(self._draw("mask key"))
         self._self_seed = Seed(self._draw("self mask seed"))
         self._next = "open"
+        self._answered: dict[str, tuple[Digest, object]] = {}
+        self._journal = journal
+        self._past = past_rounds(journal)
+        if journal is not None:
+            journal.begin(("begin", _begin(entropy, record, self._past)))
+
+    @classmethod
+    def restored(
+        cls,
+        *,
+        me: ClientId,
+        params: Params,
+        layout: Layout,
+        history: Floats | None,
+        journal: Journal,
+        identity: SigningKey | None = None,
+        directory: Directory = NO_IDENTITIES,
+    ) -> "Client":
+        """ROU-16: the client that wrote `journal`, where it stood: it can answer nothing else than it may have answered."""
+        entries = journal.entries()
+        if not entries or entries[0][0] != "begin":
+            raise PreconditionError(rule="ROU-16", detail="the journal has no round that has begun")
+        size = sizes(params=params, layout=layout)
+        entropy, record, past = _begun(entries[0][1], size, me)
+        client = cls(
+            me=me,
+            params=params,
+            layout=layout,
+            record=record,
+            history=history,
+            entropy=entropy,
+            identity=identity,
+            directory=directory,
+        )
+        client._past = past
+        for step, data in entries[1:]:
+            try:
+                if step == "masked_input":
+                    client.masked_input(np.frombuffer(data, dtype="<f4"))
+                else:
+                    header = wire.header(data)
+                    message = wire.decode(data, expected=header, kind=_KINDS[step], sizes=size)
+                    getattr(client, step)(message)
+            except ContributionError:
+                pass  # it refused this message then, too
+        client._journal = journal
+        return client
 
     def _draw(self, purpose: str) -> bytes:
         return derive(secret=self._entropy, salt=b"", purpose=f"client {purpose}", ids=(self.me,))
 
-    def _turn(self, method: str) -> None:
-        """ROU-3: every message is answered once and in order; a client that refuses one takes no further part."""
-        if self._next != method:
-            raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not {method}")
+    def _once(self, step: str, following: str, given: bytes, answer: Callable[[], _Answer]) -> _Answer:
+        """ROU-3: every step is taken once and in order, after it is written down; the same question has the same answer.
+
+        A client that refuses a message takes no further part in the round.
+        """
+        seen = digest("step", (given,))
+        if step in self._answered:
+            before, said = self._answered[step]
+            if before != seen:
+                raise self._blame(SERVER, "ROU-3", step, "a second, different message at a step that I have taken")
+            return cast("_Answer", said)
+        if self._next != step:
+            raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not {step}")
+        if self._journal is not None:
+            self._journal.append((step, given))
         self._next = "nothing more"
+        result = answer()
+        self._answered[step] = (seen, result)
+        self._next = following
+        return result
+
+    def _bytes(self, message: ServerMessage) -> bytes:
+        context = message.context if isinstance(message, Open) else self._context
+        return wire.encode(message, Header(context.session, context.round, SERVER))
+
+    def _expect(self, step: str) -> None:
+        if not self._answered and step != "open":
+            raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects open, not {step}")
+
+    def _signed(self, message: _M, context: Digest) -> _M:
+        """The message with its signature, at level `hardened`."""
+        if self._identity is None:
+            return message
+        header = Header(self._context.session, self._context.round, self.me)
+        return agreement.signed(message=message, header=header, context=context, secret=self._identity)
 
     def open(self, message: Open) -> Advertise:
         """ROU-4: check what the server announces, and advertise two fresh keys."""
-        self._turn("open")
+        return self._once("open", "roster", self._bytes(message), lambda: self._open(message))
+
+    def _open(self, message: Open) -> Advertise:
         context = message.context
         if context.config != config_digest(params=self._params, layout=self._layout):
             raise self._blame(SERVER, "ROU-4", "config", "other parameters or another model layout than mine")
-        if context.round < 1 or (self._last_round is not None and context.round <= self._last_round):
-            raise self._blame(SERVER, "ROU-4", "round", f"round {context.round} is not after {self._last_round}")
+        if context.directory != self._directory.digest():
+            raise self._blame(SERVER, "ROU-4", "directory", "another directory of identities than mine")
+        last = self._past.get(context.session, 0)
+        if context.round <= last:
+            raise self._blame(SERVER, "ROU-4", "round", f"round {context.round} is not after {last}")
         self._context = context
+        self._ctx0 = context.ctx0()
         has_model = self._history is not None and model_digest(self._history) == context.history
         self._record = attrs.evolve(self._record, has_model=has_model, entropy=self._draw("record"))
-        self._bundle = Advertise(self.me, keys.public_key(self._channel_secret), keys.public_key(self._mask_secret))
         self.work[Leg.ADVERTISE] = Work(scalar_multiplications=2)
-        self._next = "roster"
+        bundle = Advertise(self.me, keys.public_key(self._channel_secret), keys.public_key(self._mask_secret))
+        if self._params.hardened:
+            bundle = attrs.evolve(
+                bundle,
+                record_commitment=agreement.record_commitment(record=self._record, owner=self.me, ctx0=self._ctx0),
+                seed_commitment=agreement.seed_commitment(seed=self._self_seed, owner=self.me, ctx0=self._ctx0),
+            )
+            self.work[Leg.ADVERTISE] += Work(signatures=1)
+        self._bundle = self._signed(bundle, self._ctx0)
         return self._bundle
 
     def roster(self, message: Roster) -> ShareKeys:
         """ROU-5: check the roster, share both secrets, and seal shares and times for every peer."""
-        self._turn("roster")
+        self._expect("roster")
+        return self._once("roster", "deliver", self._bytes(message), lambda: self._share(message))
+
+    def _share(self, message: Roster) -> ShareKeys:
         bundles = message.bundles
         ids = [b.sender for b in bundles]
         check_ascending(ids, culprit=SERVER, field="roster")
@@ -138,6 +281,9 @@ class Client:
             raise self._blame(SERVER, "ROU-5", "roster", "my own keys are not in it as I sent them")
         for bundle in bundles:
             bundle.check()
+            if self._params.hardened and bundle.sender != self.me:
+                header = Header(self._context.session, self._context.round, bundle.sender)
+                agreement.check_signature(message=bundle, header=header, context=self._ctx0, directory=self._directory)
         self._ctx = self._context.ctx(message.digest())
         self._roster = {b.sender: b for b in bundles}
         peers = [u for u in ids if u != self.me]
@@ -147,29 +293,43 @@ class Client:
             )
             for u in peers
         }
-        key_shares = self._split(self._mask_secret.data, "mask key shares", len(ids))
-        self_shares = self._split(self._self_seed.data, "self mask shares", len(ids))
-        position = {u: k for k, u in enumerate(ids)}
-        self._shares = {self.me: (key_shares[position[self.me]], self_shares[position[self.me]])}
+        key_shares = dict(zip(ids, self._split(self._mask_secret.data, "mask key shares", len(ids)), strict=True))
+        self_shares = dict(zip(ids, self._split(self._self_seed.data, "self mask shares", len(ids)), strict=True))
+        self._shares = {self.me: (key_shares[self.me], self_shares[self.me])}
         envelopes = tuple(
-            broadcast.seal_envelope(
-                sender=self.me,
-                receiver=u,
-                shared=self._channel[u],
-                ctx=self._ctx,
-                key_share=key_shares[position[u]],
-                self_share=self_shares[position[u]],
-                record=self._record,
+            attrs.evolve(
+                broadcast.seal_envelope(
+                    sender=self.me,
+                    receiver=u,
+                    shared=self._channel[u],
+                    ctx=self._ctx,
+                    key_share=key_shares[u],
+                    self_share=self_shares[u],
+                    record=self._record,
+                ),
+                commitments=self._commitments(self.me, u, key_shares[u], self_shares[u]),
             )
             for u in peers
         )
+        hardened = self._params.hardened
         self.work[Leg.SHARE] = Work(
             scalar_multiplications=len(peers),
             shared_bytes=2 * SHARE_BYTES * len(ids) * self._params.threshold,
             sealed_bytes=len(peers) * (2 * SHARE_BYTES + self._sizes.record),
+            signatures=len(ids) if hardened else 0,
+            hashed_bytes=2 * SHARE_BYTES * len(ids) if hardened else 0,
         )
-        self._next = "deliver"
-        return ShareKeys(self.me, envelopes)
+        own = self._commitments(self.me, self.me, *self._shares[self.me])
+        return self._signed(ShareKeys(self.me, envelopes, own), self._ctx)
+
+    def _commitments(self, owner: ClientId, holder: ClientId, key_share: bytes, self_share: bytes) -> bytes:
+        """The commitments to the two shares that `holder` has of `owner`'s secrets, at level `hardened`."""
+        if not self._params.hardened:
+            return b""
+        return b"".join(
+            agreement.share_commitment(share=share, secret=secret, owner=owner, holder=holder, ctx=self._ctx)
+            for secret, share in ((KEY_SHARE, key_share), (SELF_SHARE, self_share))
+        )
 
     def _split(self, secret: bytes, purpose: str, holders: int) -> tuple[bytes, ...]:
         threshold = self._params.threshold
@@ -177,8 +337,11 @@ class Client:
         return shamir.split(secret=secret, threshold=threshold, holders=holders, randomness=randomness)
 
     def deliver(self, message: Deliver) -> Assignment:
-        """ROU-6: check the model, open every envelope, and find out what to train."""
-        self._turn("deliver")
+        """ROU-6: check the model, open every envelope, hold it against its commitments, and find out what to train."""
+        self._expect("deliver")
+        return self._once("deliver", "masked_input", self._bytes(message), lambda: self._assign(message))
+
+    def _assign(self, message: Deliver) -> Assignment:
         senders = [e.peer for e in message.envelopes]
         check_ascending(senders, culprit=SERVER, field="envelopes")
         if not set(senders) <= set(self._channel):
@@ -192,18 +355,25 @@ class Client:
             raise self._blame(SERVER, "ROU-6", "model", "holds NaN or an infinity")
         records = {self.me: self._record}
         for envelope in message.envelopes:
-            shared = self._channel[envelope.peer]
-            self._shares[envelope.peer] = broadcast.open_shares(
-                envelope=envelope, receiver=self.me, shared=shared, ctx=self._ctx
-            )
-            records[envelope.peer] = broadcast.open_record(
+            peer, shared = envelope.peer, self._channel[envelope.peer]
+            shares = broadcast.open_shares(envelope=envelope, receiver=self.me, shared=shared, ctx=self._ctx)
+            record = broadcast.open_record(
                 envelope=envelope, receiver=self.me, shared=shared, ctx=self._ctx, sizes=self._sizes
             )
+            if self._params.hardened:
+                if envelope.commitments != self._commitments(peer, self.me, *shares):
+                    raise self._blame(peer, "ROU-6", "shares", "are not the ones that it committed to")
+                committed = agreement.record_commitment(record=record, owner=peer, ctx0=self._ctx0)
+                if self._roster[peer].record_commitment != committed:
+                    raise self._blame(peer, "ROU-6", "record", "is not the one that it committed to")
+            self._shares[peer], records[peer] = shares, record
         self._u2 = sorted(records)
         self._records = {u: records[u] for u in self._u2}
         self._plan = identification.identify(records=self._records, params=self._params, round=self._context.round)
+        committed_bytes = 2 * SHARE_BYTES + self._sizes.record if self._params.hardened else 0
         work = Work(
-            sealed_bytes=len(senders) * (2 * SHARE_BYTES + self._sizes.record), hashed_bytes=message.model.nbytes
+            sealed_bytes=len(senders) * (2 * SHARE_BYTES + self._sizes.record),
+            hashed_bytes=message.model.nbytes + len(senders) * committed_bytes,
         )
         self._model = message.model
         verdict = self._plan.verdicts[self.me]
@@ -216,7 +386,6 @@ class Client:
             work += Work(scored=self._layout.size)
         self._held_at = {keep: self._layout.held(neurons) for keep, neurons in kept.items()}
         self.work[Leg.INPUT] = work
-        self._next = "masked_input"
         return Assignment(message.model, kept[self._keep], verdict, self._plan)
 
     def _select(self, levels: set[int]) -> dict[int, dict[str, NDArray[np.int64]]]:
@@ -233,13 +402,18 @@ class Client:
 
     def masked_input(self, delta: Floats) -> MaskedInput:
         """ROU-7: code the sub-model's update (float32[m]), pad it to the fixed length, and mask it over U2."""
-        self._turn("masked_input")
-        self._next = "masked_input"  # a bad update uses nothing up: the caller may come back with a good one
+        if "deliver" not in self._answered:
+            raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not masked_input")
         expected = int(self._held_at[self._keep].sum())
         if delta.dtype != np.float32 or delta.shape != (expected,):
             raise PreconditionError(
                 rule="ROU-7", detail=f"the update must be float32[{expected}], got {delta.dtype}{list(delta.shape)}"
             )
+        check_finite(delta, rule="COD-2", name="the update")
+        following = "announce"
+        return self._once("masked_input", following, delta.astype("<f4").tobytes(), lambda: self._mask(delta))
+
+    def _mask(self, delta: Floats) -> MaskedInput:
         params, encoding = self._params, self._params.encoding
         held, weight = self._held_at[self._keep], self._record.weight
         if params.policy.mean is Mean.HOLDER:
@@ -272,12 +446,17 @@ class Client:
         self.masking_work = Work(
             scalar_multiplications=len(pair_seeds), mask_bytes=(len(pair_seeds) + 1) * masked.nbytes, coded=len(delta)
         )
-        self._next = "unmask"
-        return MaskedInput(self.me, masked)
+        if self._params.hardened:
+            self.masking_work += Work(signatures=1, hashed_bytes=masked.nbytes)
+        return self._signed(MaskedInput(self.me, masked), self._ctx)
 
-    def unmask(self, message: Announce) -> Unmask:
-        """ROU-8: for each client of U2 one share, of b_v if it survived, of its mask key if not; never both, never twice."""
-        self._turn("unmask")
+    def announce(self, message: Announce) -> Consistent | Unmask:
+        """ROU-8: check U3; at level `hardened` sign what one was told of U2 and U3, else reveal one's shares."""
+        self._expect("announce")
+        following = "agreed" if self._params.hardened else "nothing more"
+        return self._once("announce", following, self._bytes(message), lambda: self._announced(message))
+
+    def _announced(self, message: Announce) -> Consistent | Unmask:
         survivors = message.survivors
         check_ascending(survivors, culprit=SERVER, field="survivors")
         if not set(survivors) <= set(self._u2):
@@ -286,13 +465,75 @@ class Client:
             raise self._blame(SERVER, "ROU-8", "survivors", "I sent my masked input and am not in U3")
         if len(survivors) < self._params.threshold:
             raise self._blame(SERVER, "ROU-8", "survivors", f"U3 has {len(survivors)}, below the threshold")
-        dropped = [u for u in self._u2 if u not in survivors]
-        self.work[Leg.UNMASK] = Work()
-        return Unmask(
+        self._u3 = survivors
+        if not self._params.hardened:
+            return self._unmask()
+        self._views = agreement.views(ctx=self._ctx, u2=self._u2, u3=survivors)
+        self.work[Leg.CONSISTENCY] = Work(signatures=1)
+        return self._signed(Consistent(self.me, self._views), self._ctx)
+
+    def agreed(self, message: Agreed) -> Unmask:
+        """ROU-8, at level `hardened`: reveal one's shares once t clients have signed that they were told the same."""
+        self._expect("agreed")
+        return self._once("agreed", "nothing more", self._bytes(message), lambda: self._agreed(message))
+
+    def _agreed(self, message: Agreed) -> Unmask:
+        agreement.check_agreed(
+            message=message,
+            views=self._views,
+            u3=self._u3,
+            threshold=self._params.threshold,
+            ctx=self._ctx,
+            directory=self._directory,
+            session=Header(self._context.session, self._context.round, self.me),
+        )
+        self.work[Leg.UNMASK] = Work(signatures=len(message.signatures) + 1)
+        return self._unmask()
+
+    def _unmask(self) -> Unmask:
+        """For each client of U2 one share: of b_v if it survived, of its mask key if not; never both."""
+        dropped = [u for u in self._u2 if u not in self._u3]
+        answer = Unmask(
             self.me,
-            tuple((u, self._shares[u][1]) for u in survivors),
+            tuple((u, self._shares[u][1]) for u in self._u3),
             tuple((u, self._shares[u][0]) for u in dropped),
         )
+        return self._signed(answer, self._ctx)
 
     def _blame(self, culprit: int, rule: str, field: str, detail: str) -> ContributionError:
         return ContributionError(rule=rule, culprit=culprit, field=field, detail=detail)
+
+
+def past_rounds(journal: Journal | None) -> dict[bytes, int]:
+    """ROU-4: the last round of each session that the journal's client has opened."""
+    entries = [] if journal is None else journal.entries()
+    if not entries:
+        return {}
+    past = _past(Reader(entries[0][1], rule="ROU-16"))
+    for step, data in entries:
+        if step == "open":
+            header = wire.header(data)
+            past[header.session] = max(past.get(header.session, 0), header.round)
+    return past
+
+
+def _past(reader: Reader) -> dict[bytes, int]:
+    count = reader.count(1 << 20, "sessions")
+    return {reader.fixed(16, "session"): reader.unsigned(64, "round") for _ in range(count)}
+
+
+def _begin(entropy: bytes, record: TimeRecord, past: dict[bytes, int]) -> bytes:
+    writer = Writer().unsigned(len(past), 32)
+    for session, last in past.items():
+        writer.fixed(session, 16).unsigned(last, 64)
+    encoded = wire.encode_record(attrs.evolve(record, entropy=bytes(32)))
+    return writer.fixed(entropy, 32).fixed(encoded, len(encoded)).done()
+
+
+def _begun(data: bytes, size: Sizes, me: ClientId) -> tuple[bytes, TimeRecord, dict[bytes, int]]:
+    reader = Reader(data, rule="ROU-16", culprit=me)
+    past = _past(reader)
+    entropy = reader.fixed(32, "entropy")
+    record = wire.decode_record(reader.fixed(size.record, "record"), sizes=size, sender=me)
+    reader.done()
+    return entropy, record, past

@@ -7,11 +7,12 @@ import attrs
 
 
 class Leg(StrEnum):
-    """The four exchanges of a round: the server sends, every client works, every client answers."""
+    """The exchanges of a round: the server sends, clients work, clients answer. Level `basic` has no consistency."""
 
     ADVERTISE = "advertise"
     SHARE = "share"
     INPUT = "input"
+    CONSISTENCY = "consistency"
     UNMASK = "unmask"
 
 
@@ -36,10 +37,13 @@ class Work:
     """Bytes of shares made, times the threshold; or bytes of shares combined, times the threshold."""
 
     hashed_bytes: int = 0
-    """Bytes digested to check a model."""
+    """Bytes digested to check a model, or to sign or check a message."""
 
     scored: int = 0
     """Coordinates whose change was scored to select neurons."""
+
+    signatures: int = 0
+    """Ed25519 signatures made or checked."""
 
     coded: int = 0
     """Coordinates encoded to, or decoded from, ring elements."""

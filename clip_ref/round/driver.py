@@ -4,15 +4,30 @@ Every message really is encoded and decoded, so that what is recorded is what a 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import attrs
 
 from clip_ref import wire
 from clip_ref.aggregation import Aggregate
-from clip_ref.errors import SERVER, ContributionError
-from clip_ref.messages import ClientMessage, Header, Message, ServerMessage
-from clip_ref.round.client import Assignment, Client, sizes
+from clip_ref.errors import SERVER, ContributionError, PreconditionError
+from clip_ref.messages import (
+    Advertise,
+    Agreed,
+    Announce,
+    ClientMessage,
+    Consistent,
+    Deliver,
+    Header,
+    MaskedInput,
+    Message,
+    Open,
+    Roster,
+    ServerMessage,
+    ShareKeys,
+    Unmask,
+)
+from clip_ref.round.client import Assignment, Client
 from clip_ref.round.cost import Leg, LegCost, Work
 from clip_ref.round.server import Server
 from clip_ref.values import ClientId, Digest, Floats
@@ -20,10 +35,11 @@ from clip_ref.values import ClientId, Digest, Floats
 Train = Callable[[Mapping[ClientId, Assignment]], Mapping[ClientId, Floats]]
 """Trains every assignment and returns the sub-models' updates, float32[m] each; it may leave out clients that fail."""
 
-Observer = Callable[[ClientId, bool, Message, bytes], None]
-"""Is told of every message, in order: the client, whether it went to the server, the message, its bytes."""
+Observer = Callable[[ClientId, bool, bytes], None]
+"""Is told of every message as it is sent, in order: the client, whether it goes to the server, its bytes."""
 
-_Answer = TypeVar("_Answer")
+Network = Callable[[Leg, ClientId, bool, bytes], Sequence[bytes]]
+"""What arrives of a message on this leg, from or to this client (True: to the server): none, one or more, as sent or not."""
 
 
 @attrs.frozen
@@ -56,6 +72,9 @@ class RoundResult:
     u3: tuple[ClientId, ...]
     """Whose masked inputs arrived: the survivors, whose updates are in the sum."""
 
+    u4: tuple[ClientId, ...]
+    """Who signed that it was told the same; empty at security level `basic`."""
+
     u5: tuple[ClientId, ...]
     """Who helped to unmask."""
 
@@ -72,65 +91,82 @@ class RoundResult:
     """Messages that were refused, and by whom they were; their receivers went on without them."""
 
 
-class _Round:
-    def __init__(
-        self,
-        server: Server,
-        clients: Mapping[ClientId, Client],
-        drop_outs: Mapping[ClientId, DropOut],
-        observe: Observer | None,
-    ) -> None:
-        self.server, self.clients, self.drop_outs, self.observe = server, clients, drop_outs, observe
-        self.alive = sorted(clients)
-        self.faults: list[ContributionError] = []
-        self.costs: dict[ClientId, dict[Leg, LegCost]] = {u: {} for u in self.alive}
-        self.sizes = sizes(params=server._params, layout=server._layout)
-        self.session, self.round = server._context.session, server._context.round
+def _faithful(leg: Leg, client: ClientId, up: bool, data: bytes) -> Sequence[bytes]:
+    return (data,)
 
-    def _carry(self, client: ClientId, up: bool, message: Message) -> tuple[Message, int]:
-        """ROU-15: encode, show, decode."""
-        header = Header(self.session, self.round, client if up else SERVER)
+
+@attrs.define
+class _Round:
+    """The state of one round's driver."""
+
+    server: Server
+    clients: Mapping[ClientId, Client]
+    drop_outs: Mapping[ClientId, DropOut]
+    observe: Observer | None
+    network: Network
+    alive: list[ClientId] = attrs.field(factory=list)
+    faults: list[ContributionError] = attrs.field(factory=list)
+    costs: dict[ClientId, dict[Leg, LegCost]] = attrs.field(factory=dict)
+
+    def _send(
+        self, leg: Leg, client: ClientId, up: bool, message: Message, kind: type[Message]
+    ) -> tuple[list[Message], int]:
+        """ROU-15: encode and send one message: what arrives of it and can be read, and its length as it was sent."""
+        context = self.server.context
+        header = Header(context.session, context.round, client if up else SERVER)
         data = wire.encode(message, header)
         if self.observe is not None:
-            self.observe(client, up, message, data)
-        return wire.decode(data, expected=header, kind=type(message), sizes=self.sizes), len(data)
+            self.observe(client, up, data)
+        arrived = []
+        for found in self.network(leg, client, up, data):
+            try:
+                arrived.append(wire.decode(found, expected=header, kind=kind, sizes=self.server.sizes))
+            except ContributionError as fault:
+                self.faults.append(fault)
+        return arrived, len(data)
 
     def leg(
         self,
         leg: Leg,
         outgoing: Mapping[ClientId, ServerMessage],
-        react: Callable[[Mapping[ClientId, ServerMessage]], Mapping[ClientId, ClientMessage]],
+        kinds: tuple[type[Message], type[Message]],
+        react: Callable[[Mapping[ClientId, list[Any]]], Mapping[ClientId, ClientMessage]],
     ) -> None:
-        """Send every living client its message, let them react, and hand the server what arrives."""
-        received: dict[ClientId, ServerMessage] = {}
+        """Send every living client its message, let them react to what arrives, and hand the server what arrives of that."""
+        received: dict[ClientId, list[Any]] = {}
         for u in [u for u in self.alive if u in outgoing]:
-            message, length = self._carry(u, False, outgoing[u])
-            received[u] = cast("ServerMessage", message)
+            received[u], length = self._send(leg, u, False, outgoing[u], kinds[0])
             self.costs[u][leg] = LegCost(down_bytes=length)
         early = {u for u, drop in self.drop_outs.items() if drop.leg is leg and not drop.after}
-        answers = react({u: m for u, m in received.items() if u not in early})
+        answers = react({u: found for u, found in received.items() if u not in early})
         for u, answer in answers.items():
+            arrived, length = self._send(leg, u, True, answer, kinds[1])
             client = self.clients[u]
             masking = client.masking_work if leg is Leg.INPUT else Work()
-            cost = attrs.evolve(self.costs[u][leg], work=client.work.get(leg, Work()), masking=masking)
-            self.costs[u][leg] = cost
-            try:
-                arrived, length = self._carry(u, True, answer)
-                self.costs[u][leg] = attrs.evolve(cost, up_bytes=length)
-                self.server.accept(cast("ClientMessage", arrived))
-            except ContributionError as fault:
-                self.faults.append(fault)
+            self.costs[u][leg] = attrs.evolve(
+                self.costs[u][leg], work=client.work.get(leg, Work()), masking=masking, up_bytes=length
+            )
+            for message in arrived:
+                try:
+                    self.server.accept(cast("ClientMessage", message))
+                except ContributionError as fault:
+                    self.faults.append(fault)
         late = {u for u, drop in self.drop_outs.items() if drop.leg is leg and drop.after}
         self.alive = [u for u in self.alive if u in answers and u not in late]
 
-    def each(self, messages: Mapping[ClientId, Any], step: Callable[[Client, Any], _Answer]) -> dict[ClientId, _Answer]:
-        """Let every client take its step; one that refuses the message stops, and the fault is kept."""
+    def each(self, received: Mapping[ClientId, list[Any]], step: Callable[[Client, Any], Any]) -> dict[ClientId, Any]:
+        """Let every client take its step on whatever arrives; one that refuses a message stops, and the fault is kept."""
         out = {}
-        for u, message in messages.items():
-            try:
-                out[u] = step(self.clients[u], message)
-            except ContributionError as fault:
-                self.faults.append(fault)
+        for u, found in received.items():
+            for message in found:
+                try:
+                    out[u] = step(self.clients[u], message)
+                except ContributionError as fault:
+                    self.faults.append(fault)
+                except PreconditionError as error:
+                    if error.rule != "ROU-3":
+                        raise
+                    break  # it has refused a message before, and takes no further part
         return out
 
 
@@ -141,40 +177,54 @@ def run_round(
     train: Train,
     drop_outs: Mapping[ClientId, DropOut] | None = None,
     observe: Observer | None = None,
+    network: Network = _faithful,
 ) -> RoundResult:
     """Run one round to its end. Clients act in ascending id; those in `drop_outs` disappear when it says.
 
     Raises `RoundAborted` if fewer than t clients are left at any stage (ROU-11), and `ContributionError` if the survivors'
-    shares do not give back a dropped client's key (ROU-12). A client that is handed a message that breaks a rule, or that the
-    server refuses, is out of the round; the fault is in the result (ROU-14).
+    shares do not give back a secret (ROU-12). A client that is handed a message that breaks a rule, or that the server
+    refuses, is out of the round; the fault is in the result (ROU-14). `network` may lose, repeat or change messages.
     """
-    state = _Round(server, clients, drop_outs or {}, observe)
+    alive = sorted(clients)
+    state = _Round(server, clients, drop_outs or {}, observe, network, alive, costs={u: {} for u in alive})
     opening = server.open()
     state.leg(
         Leg.ADVERTISE,
         dict.fromkeys(state.alive, opening),
+        (Open, Advertise),
         lambda received: state.each(received, lambda c, m: c.open(m)),
     )
     roster = server.close_advertise()
     state.leg(
         Leg.SHARE,
         dict.fromkeys(server.u1, roster),
+        (Roster, ShareKeys),
         lambda received: state.each(received, lambda c, m: c.roster(m)),
     )
     assignments: dict[ClientId, Assignment] = {}
 
-    def train_all(received: Mapping[ClientId, ServerMessage]) -> Mapping[ClientId, ClientMessage]:
+    def train_all(received: Mapping[ClientId, list[Any]]) -> Mapping[ClientId, ClientMessage]:
         assignments.update(state.each(received, lambda c, m: c.deliver(m)))
-        updates = train(assignments)
-        return state.each(dict(sorted(updates.items())), lambda c, m: c.masked_input(m))
+        updates = dict(sorted(train(assignments).items())) if assignments else {}
+        return state.each({u: [update] for u, update in updates.items()}, lambda c, m: c.masked_input(m))
 
-    state.leg(Leg.INPUT, server.close_share(), train_all)
+    state.leg(Leg.INPUT, server.close_share(), (Deliver, MaskedInput), train_all)
     announce = server.close_input()
+    hardened = server.params.hardened
     state.leg(
-        Leg.UNMASK,
+        Leg.CONSISTENCY if hardened else Leg.UNMASK,
         dict.fromkeys(server.u3, announce),
-        lambda received: state.each(received, lambda c, m: c.unmask(m)),
+        (Announce, Consistent if hardened else Unmask),
+        lambda received: state.each(received, lambda c, m: c.announce(m)),
     )
+    if hardened:
+        agreed = server.close_consistency()
+        state.leg(
+            Leg.UNMASK,
+            dict.fromkeys(server.u3, agreed),
+            (Agreed, Unmask),
+            lambda received: state.each(received, lambda c, m: c.agreed(m)),
+        )
     aggregate = server.close_unmask()
     return RoundResult(
         aggregate=aggregate,
@@ -182,6 +232,7 @@ def run_round(
         u1=tuple(server.u1),
         u2=tuple(server.u2),
         u3=tuple(server.u3),
+        u4=tuple(sorted(server.u4)),
         u5=tuple(sorted(server.u5)),
         assignments=assignments,
         costs=state.costs,

@@ -1,4 +1,4 @@
-"""The server's side of a round.   Spec: round, rules ROU-9..ROU-13.
+"""The server's side of a round.   Spec: round, rules ROU-9..ROU-13, ROU-19.
 
 It relays what it cannot read, adds up what it cannot see through, and takes off the masks of the sum alone. Masked inputs are
 added on arrival: memory does not grow with the number of clients.
@@ -6,20 +6,24 @@ added on arrival: memory does not grow with the number of clients.
 
 from collections.abc import Mapping
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_ref import aggregation, invariance, keys, masking, selection, shamir
+from clip_ref import aggregation, agreement, invariance, keys, masking, selection, shamir
 from clip_ref.aggregation import Aggregate
 from clip_ref.canonical import digest
 from clip_ref.errors import ContributionError, PreconditionError, RoundAborted
+from clip_ref.keys import NO_IDENTITIES, Directory
 from clip_ref.layout import Layout
 from clip_ref.messages import (
     Advertise,
+    Agreed,
     Announce,
     ClientMessage,
+    Consistent,
     Deliver,
-    Envelope,
+    Header,
     MaskedInput,
     Open,
     Roster,
@@ -28,7 +32,7 @@ from clip_ref.messages import (
     check_same_ids,
 )
 from clip_ref.params import Params
-from clip_ref.round.client import sizes
+from clip_ref.round.client import KEY_SHARE, SELF_SHARE, sizes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.state import State
 from clip_ref.values import ClientId, Digest, SecretKey, Seed
@@ -41,17 +45,23 @@ class Server:
     raises `RoundAborted` where fewer than t clients are left.
     """
 
-    def __init__(self, *, params: Params, layout: Layout, state: State) -> None:
-        """A server about to open the round that `state` says comes next."""
+    def __init__(self, *, params: Params, layout: Layout, state: State, directory: Directory = NO_IDENTITIES) -> None:
+        """A server about to open the round that `state` says comes next; level `hardened` needs the clients' directory."""
+        if params.hardened != bool(directory.keys):
+            raise PreconditionError(
+                rule="ROU-18", detail="security level `hardened` needs a directory of identities, `basic` has none"
+            )
         self.work = Work()
-        self._params, self._layout, self._state = params, layout, state
-        self._sizes = sizes(params=params, layout=layout)
-        self._context = state.context(params=params, layout=layout)
+        self.params, self._layout, self._state = params, layout, state
+        self.sizes = sizes(params=params, layout=layout)
+        self._directory = directory
+        self.context = state.context(params=params, layout=layout, directory=directory)
         self._leg: Leg | None = None
         self._opened = False
         self.u1: dict[ClientId, Advertise] = {}
         self.u2: dict[ClientId, ShareKeys] = {}
         self.u3: list[ClientId] = []
+        self.u4: dict[ClientId, Consistent] = {}
         self.u5: dict[ClientId, Unmask] = {}
 
     def open(self) -> Open:
@@ -59,7 +69,7 @@ class Server:
         if self._opened:
             raise PreconditionError(rule="ROU-9", detail="a server opens one round, once: make another for the next")
         self._opened, self._leg = True, Leg.ADVERTISE
-        return Open(self._context)
+        return Open(self.context)
 
     def accept(self, message: ClientMessage) -> None:
         """ROU-10: take one client's message of the current leg, or refuse it and name the client."""
@@ -69,6 +79,8 @@ class Server:
             self._accept_share_keys(message)
         elif isinstance(message, MaskedInput):
             self._accept_masked_input(message)
+        elif isinstance(message, Consistent):
+            self._accept_consistent(message)
         else:
             self._accept_unmask(message)
 
@@ -80,12 +92,20 @@ class Server:
             raise self._blame(who, "sender", "has missed an earlier leg of this round")
         if isinstance(done, dict | list) and who in done:
             raise self._blame(who, "sender", "has answered already")
+        if self.params.hardened:
+            agreement.check_signature(
+                message=message,
+                header=Header(self.context.session, self.context.round, who),
+                context=self.context.ctx0() if leg is Leg.ADVERTISE else self._ctx,
+                directory=self._directory,
+            )
+            self.work += Work(signatures=1)
 
     def _accept_advertise(self, message: Advertise) -> None:
         self._expect(message, Leg.ADVERTISE, None, self.u1)
         message.check()
-        if len(self.u1) == self._params.clients:
-            raise self._blame(message.sender, "sender", f"the roster of {self._params.clients} is full")
+        if len(self.u1) == self.params.clients:
+            raise self._blame(message.sender, "sender", f"the roster of {self.params.clients} is full")
         self.u1[message.sender] = message
 
     def _accept_share_keys(self, message: ShareKeys) -> None:
@@ -96,7 +116,7 @@ class Server:
         )
         for envelope in message.envelopes:
             lengths = (len(envelope.shares), len(envelope.record))
-            if lengths != (self._sizes.sealed_shares, self._sizes.sealed_record):
+            if lengths != (self.sizes.sealed_shares, self.sizes.sealed_record):
                 raise self._blame(message.sender, "envelopes", f"ciphertexts of {lengths} bytes")
         self.u2[message.sender] = message
 
@@ -108,6 +128,12 @@ class Server:
         aggregation.add(total=self._total, vector=vector)
         self.u3.append(message.sender)
 
+    def _accept_consistent(self, message: Consistent) -> None:
+        self._expect(message, Leg.CONSISTENCY, self.u3, self.u4)
+        if message.statement != agreement.views(ctx=self._ctx, u2=self.u2, u3=self.u3):
+            raise self._blame(message.sender, "statement", "is about another U2 or U3")
+        self.u4[message.sender] = message
+
     def _accept_unmask(self, message: Unmask) -> None:
         self._expect(message, Leg.UNMASK, self.u3, self.u5)
         dropped = [u for u in self.u2 if u not in self.u3]
@@ -116,7 +142,25 @@ class Server:
             ("key_shares", message.key_shares, dropped),
         ):
             check_same_ids((u for u, _ in shares), expected, culprit=message.sender, field=field, rule="ROU-10")
+            if self.params.hardened:
+                self._check_shares(message.sender, field, shares)
         self.u5[message.sender] = message
+
+    def _check_shares(self, holder: ClientId, field: str, shares: tuple[tuple[ClientId, bytes], ...]) -> None:
+        """ROU-19: each share is the one that its owner committed to for this holder: a corrupt one is found by itself."""
+        secret = SELF_SHARE if field == "self_shares" else KEY_SHARE
+        for owner, share in shares:
+            message = self.u2[owner]
+            both = message.own_commitments if owner == holder else self._sealed[owner][holder].commitments
+            promised = both[32:] if secret == SELF_SHARE else both[:32]
+            found = agreement.share_commitment(share=share, secret=secret, owner=owner, holder=holder, ctx=self._ctx)
+            if found != promised:
+                raise ContributionError(
+                    rule="ROU-19",
+                    culprit=holder,
+                    field=field,
+                    detail=f"the share of client {owner}'s {secret} is not the one that was committed to",
+                )
 
     def close_advertise(self) -> Roster:
         """U1 is complete: everybody's keys, in ascending id."""
@@ -124,7 +168,7 @@ class Server:
         self.u1 = dict(sorted(self.u1.items()))
         self._leg = Leg.SHARE
         roster = Roster(tuple(self.u1.values()))
-        self._ctx: Digest = self._context.ctx(roster.digest())
+        self._ctx: Digest = self.context.ctx(roster.digest())
         return roster
 
     def close_share(self) -> dict[ClientId, Deliver]:
@@ -132,13 +176,13 @@ class Server:
         self._enough(Leg.SHARE, "U2", len(self.u2))
         self.u2 = dict(sorted(self.u2.items()))
         self._leg = Leg.INPUT
-        self._total = np.zeros(self._sizes.vector, dtype=self._sizes.ring.dtype)
-        addressed = {u: {e.peer: e for e in message.envelopes} for u, message in self.u2.items()}
+        self._total = np.zeros(self.sizes.vector, dtype=self.sizes.ring.dtype)
+        self._sealed = {u: {e.peer: e for e in message.envelopes} for u, message in self.u2.items()}
         return {
             receiver: Deliver(
                 tuple(
-                    Envelope(sender, envelopes[receiver].shares, envelopes[receiver].record)
-                    for sender, envelopes in addressed.items()
+                    attrs.evolve(envelopes[receiver], peer=sender)
+                    for sender, envelopes in self._sealed.items()
                     if sender != receiver
                 ),
                 self._state.model,
@@ -150,8 +194,14 @@ class Server:
         """U3 is complete: whose inputs are in the sum."""
         self._enough(Leg.INPUT, "U3", len(self.u3))
         self.u3.sort()
-        self._leg = Leg.UNMASK
+        self._leg = Leg.CONSISTENCY if self.params.hardened else Leg.UNMASK
         return Announce(tuple(self.u3))
+
+    def close_consistency(self) -> Agreed:
+        """U4 is complete, at level `hardened`: the signatures of everybody who was told the same."""
+        self._enough(Leg.CONSISTENCY, "U4", len(self.u4))
+        self._leg = Leg.UNMASK
+        return Agreed(tuple((u, self.u4[u].signature) for u in sorted(self.u4)))
 
     def close_unmask(self) -> Aggregate:
         """ROU-11..ROU-13: take the masks off the sum with exactly t shares of each secret, and decode it."""
@@ -161,23 +211,33 @@ class Server:
         self.sum_digest = digest("sum", (self.total_unmasked.tobytes(),))
         self.work += Work(coded=self._layout.size)
         return aggregation.aggregate(
-            total=self.total_unmasked, model=self._state.model, params=self._params, held=self._held
+            total=self.total_unmasked, model=self._state.model, params=self.params, held=self._held
         )
 
     def _unmasked(self) -> NDArray[np.unsignedinteger]:
         dropped = [u for u in self.u2 if u not in self.u3]
-        answers = [self.u5[u] for u in sorted(self.u5)[: self._params.threshold]]
+        answers = [self.u5[u] for u in sorted(self.u5)[: self.params.threshold]]
         position = {u: k for k, u in enumerate(self.u1, start=1)}
         self_shares = {a.sender: dict(a.self_shares) for a in answers}
         key_shares = {a.sender: dict(a.key_shares) for a in answers}
 
         def combined(shares: Mapping[ClientId, Mapping[ClientId, bytes]], owner: ClientId) -> bytes:
             by_number = {position[holder]: shares[holder][owner] for holder in shares}
-            return shamir.combine(shares=by_number, threshold=self._params.threshold)
+            return shamir.combine(shares=by_number, threshold=self.params.threshold)
 
-        self_seeds = [
-            keys.self_mask_seed(self_seed=Seed(combined(self_shares, u)), me=u, ctx=self._ctx) for u in self.u3
-        ]
+        self_seeds = []
+        for u in self.u3:
+            seed = Seed(combined(self_shares, u))
+            if self.params.hardened:
+                committed = agreement.seed_commitment(seed=seed, owner=u, ctx0=self.context.ctx0())
+                if committed != self.u1[u].seed_commitment:
+                    raise ContributionError(
+                        rule="ROU-12",
+                        culprit=u,
+                        field="seed_commitment",
+                        detail="the shares that it committed to do not give the seed that it committed to",
+                    )
+            self_seeds.append(keys.self_mask_seed(self_seed=seed, me=u, ctx=self._ctx))
         dangling = {}
         for gone in dropped:
             secret = SecretKey(combined(key_shares, gone))
@@ -196,9 +256,9 @@ class Server:
         self.work += Work(
             scalar_multiplications=len(dangling) + len(dropped),
             mask_bytes=masks * self._total.nbytes,
-            shared_bytes=32 * secrets * self._params.threshold,
+            shared_bytes=32 * secrets * self.params.threshold,
         )
-        return masking.unmask(ring=self._sizes.ring, total=self._total, self_seeds=self_seeds, dangling=dangling)
+        return masking.unmask(ring=self.sizes.ring, total=self._total, self_seeds=self_seeds, dangling=dangling)
 
     def _held(self, keep: int) -> NDArray[np.bool_]:
         """Which coordinates a keep level holds: public, so the server can tell for the mean `levels`."""
@@ -208,11 +268,11 @@ class Server:
             history = self._state.history
             if history is None:
                 raise PreconditionError(rule="ROU-13", detail="a client claims to have pruned, but there is no history")
-            policy = self._params.policy
+            policy = self.params.policy
             scores = invariance.score(model=self._state.model, history=history, layout=self._layout, mode=policy.score)
             self.work += Work(scored=self._layout.size)
             self._selector = selection.selector(
-                scores=scores, policy=policy, entropy=self._ctx, round=self._context.round
+                scores=scores, policy=policy, entropy=self._ctx, round=self.context.round
             )
         return self._layout.held(self._selector(keep))
 
@@ -220,10 +280,10 @@ class Server:
         """ROU-11: abort below the threshold, before anything further is asked or revealed."""
         if self._leg is not leg:
             raise PreconditionError(rule="ROU-9", detail=f"the leg {leg} is not open")
-        if have < self._params.threshold:
+        if have < self.params.threshold:
             self._leg = None
             raise RoundAborted(
-                rule="ROU-11", stage=stage, have=have, need=self._params.threshold, detail="nothing was revealed"
+                rule="ROU-11", stage=stage, have=have, need=self.params.threshold, detail="nothing was revealed"
             )
 
     def _blame(self, culprit: ClientId, field: str, detail: str) -> ContributionError:

@@ -5,6 +5,7 @@ import numpy as np
 
 from clip_ref.canonical import RoundContext, digest, model_digest
 from clip_ref.errors import PreconditionError
+from clip_ref.keys import NO_IDENTITIES, Directory
 from clip_ref.layout import Layout
 from clip_ref.params import Params
 from clip_ref.values import NO_DIGEST, Digest, Floats, RoundNumber, check_finite, frozen_array
@@ -58,7 +59,7 @@ class State:
                     detail=f"the history has {self.history.size} weights, the model {self.model.size}",
                 )
 
-    def context(self, *, params: Params, layout: Layout) -> RoundContext:
+    def context(self, *, params: Params, layout: Layout, directory: Directory = NO_IDENTITIES) -> RoundContext:
         """What the next round's `Open` announces."""
         if self.model.shape != (layout.size,):
             raise PreconditionError(
@@ -68,7 +69,7 @@ class State:
             session=self.session,
             round=self.round,
             config=config_digest(params=params, layout=layout),
-            directory=NO_DIGEST,
+            directory=directory.digest(),
             model=model_digest(self.model),
             history=NO_DIGEST if self.history is None else model_digest(self.history),
         )

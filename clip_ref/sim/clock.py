@@ -1,10 +1,10 @@
 """The clock: one round as discrete events.   Spec: clock, rules CLK-1..CLK-4.
 
-A round is four legs. On each, the server sends to everybody at once; each client downloads, works and uploads, one after the
-other; the leg ends at the *barrier*, when the last answer that is due has come, and the next one starts there. After the last
-leg the server works alone. Links are the clients' own and the server's is never the bottleneck: messages do not wait for one
-another. Hence the time that a client declares, e = down + select + fit + mask + up of leg `input`, is exactly its arrival
-less the leg's start, which the deadline theorem takes for granted.
+A round is four legs, or five at security level `hardened`. On each, the server sends to everybody at once; each client
+downloads, works and uploads, one after the other; the leg ends at the *barrier*, when the last answer that is due has come,
+and the next one starts there. After the last leg the server works alone. Links are the clients' own and the server's is
+never the bottleneck: messages do not wait for one another. Hence the time that a client declares, e = down + select + fit +
+mask + up of leg `input`, is exactly its arrival less the leg's start, which the deadline theorem takes for granted.
 
 All times are integer microseconds from the round's start. Nothing is random: equal arguments give equal timelines.
 """
@@ -74,6 +74,9 @@ class Activity(StrEnum):
 
     MASK = "mask"
     """Encodes and masks its update."""
+
+    CONSISTENCY = "consistency"
+    """Signs what it was told of U2 and U3."""
 
     UNMASK = "unmask"
     """Gathers the shares that the server asked for."""
@@ -280,6 +283,7 @@ def _exchanges(
     fleet: Fleet, costs: Mapping[int, Mapping[Leg, LegCost]], fits: Mapping[int, Microseconds]
 ) -> list[_Exchange]:
     """Who takes part in each leg that took place; refuses costs that contradict themselves (CLK-3)."""
+    held = [leg for leg in LEGS if any(leg in legs for legs in costs.values())]
     for client, legs in costs.items():
         if not 0 <= client < len(fleet.clients):
             raise PreconditionError(
@@ -287,12 +291,12 @@ def _exchanges(
             )
         if Leg.INPUT in legs and client not in fits:
             raise PreconditionError(rule="CLK-3", detail=f"client {client} trains, but has no fit time")
-        answers = [leg in legs and legs[leg].up_bytes > 0 for leg in LEGS]
+        answers = [leg in legs and legs[leg].up_bytes > 0 for leg in held]
         if answers != sorted(answers, reverse=True):
             raise PreconditionError(rule="CLK-3", detail=f"client {client} answers on a leg after it fell silent")
     out = []
     invited = frozenset(costs)
-    for leg in LEGS:
+    for leg in held:
         active = frozenset(client for client in invited if leg in costs[client])
         if not active:
             break

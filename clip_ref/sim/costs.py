@@ -16,6 +16,7 @@ from typing import Final
 
 import attrs
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -44,6 +45,9 @@ class UnitCosts:
     hashed_byte: float
     """One byte through SHA-256."""
 
+    signature: float
+    """One Ed25519 signature made or checked."""
+
     scored: float
     """One coordinate whose change is scored."""
 
@@ -58,6 +62,7 @@ class UnitCosts:
             + Fraction(self.sealed_byte) * work.sealed_bytes
             + Fraction(self.shared_byte) * work.shared_bytes
             + Fraction(self.hashed_byte) * work.hashed_bytes
+            + Fraction(self.signature) * work.signatures
             + Fraction(self.scored) * work.scored
             + Fraction(self.coded) * work.coded
         )
@@ -75,6 +80,7 @@ DECLARED: Final = UnitCosts(
     sealed_byte=65,
     shared_byte=100,
     hashed_byte=1.7,
+    signature=280_000,
     scored=20,
     coded=14,
 )
@@ -98,6 +104,8 @@ def measure(*, host_ghz: float) -> UnitCosts:
     random = np.random.Generator(np.random.PCG64(1))
     key, peer = X25519PrivateKey.generate(), X25519PrivateKey.generate().public_key()
     stream = Cipher(algorithms.AES128(bytes(16)), modes.CTR(bytes(16))).encryptor()
+    signer = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    signature, verifier = signer.sign(bytes(32)), signer.public_key()
     zeros, scratch = bytes(_BLOCK), bytearray(_BLOCK + 15)
     total, words = np.zeros(_BLOCK // 4, np.uint32), np.frombuffer(scratch, np.uint32, count=_BLOCK // 4)
     table = random.integers(0, 256, (_HOLDERS, 256), dtype=np.uint8)
@@ -116,6 +124,9 @@ def measure(*, host_ghz: float) -> UnitCosts:
         for _ in range(_THRESHOLD):
             np.bitwise_xor(np.take_along_axis(table, shares, axis=1), shares[0], out=shares)
 
+    def check() -> None:
+        verifier.verify(signature, zeros[:32])
+
     def score() -> None:
         new, old = (np.rint(w.astype(np.float64) * (1 << 24)).astype(np.int64) for w in (model, before))
         np.add.reduce(np.abs(new - old)), np.add.reduce(np.abs(old))
@@ -133,6 +144,7 @@ def measure(*, host_ghz: float) -> UnitCosts:
         sealed_byte=cycles(seal, _RECORD),
         shared_byte=cycles(share, _HOLDERS * _SECRET * _THRESHOLD),
         hashed_byte=cycles(lambda: hashlib.sha256(zeros).digest(), _BLOCK),
+        signature=cycles(lambda: signer.sign(zeros[:32]), 1) / 2 + cycles(check, 1) / 2,
         scored=cycles(score, _COORDINATES),
         coded=cycles(code, _COORDINATES),
     )
