@@ -5,8 +5,8 @@ from typing import Final
 
 import attrs
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -37,7 +37,7 @@ _NONCE: Final = bytes(12)
 
 def public_key(secret: SecretKey) -> bytes:
     """The X25519 public key of `secret`: 32 bytes. One scalar multiplication."""
-    return X25519PrivateKey.from_private_bytes(secret.data).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return secret.handle.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def check_public_key(key: bytes, *, culprit: int, field: str) -> None:
@@ -51,7 +51,7 @@ def check_public_key(key: bytes, *, culprit: int, field: str) -> None:
 def agree(*, secret: SecretKey, peer: ClientId, peer_key: bytes, field: str) -> bytes:
     """The X25519 shared secret: 32 bytes, never all zero (`ContributionError`, KEY-3). One scalar multiplication."""
     check_public_key(peer_key, culprit=peer, field=field)
-    return X25519PrivateKey.from_private_bytes(secret.data).exchange(X25519PublicKey.from_public_bytes(peer_key))
+    return secret.handle.exchange(X25519PublicKey.from_public_bytes(peer_key))
 
 
 def pair_seed(*, secret: SecretKey, me: ClientId, peer: ClientId, peer_key: bytes, ctx: Digest) -> Seed:
@@ -101,12 +101,12 @@ SIGNATURE_BYTES: Final = 64
 
 def identity_key(secret: SigningKey) -> bytes:
     """The Ed25519 public key of a long-term identity: 32 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(secret.data).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return secret.handle.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def sign(*, secret: SigningKey, statement: Digest) -> bytes:
     """KEY-7: the Ed25519 signature over a labelled digest: 64 bytes, deterministic."""
-    return Ed25519PrivateKey.from_private_bytes(secret.data).sign(statement)
+    return secret.handle.sign(statement)
 
 
 def _ascending(keys: Mapping[ClientId, bytes]) -> dict[ClientId, bytes]:

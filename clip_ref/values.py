@@ -1,10 +1,13 @@
 """The small values that every module shares: ids, times, ratios, rings, secrets, read-only arrays."""
 
 import hmac
+from functools import cached_property
 from typing import Any, Final, Literal, NewType, TypeVar
 
 import attrs
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from clip_ref.errors import PreconditionError
@@ -112,12 +115,22 @@ class SecretKey(Secret):
 
     __hash__ = None
 
+    @cached_property
+    def handle(self) -> X25519PrivateKey:
+        """The library's key object, made once: making it costs as much as using it."""
+        return X25519PrivateKey.from_private_bytes(self.data)
+
 
 @attrs.frozen(repr=False, eq=False)
 class SigningKey(Secret):
     """A long-term Ed25519 secret key."""
 
     __hash__ = None
+
+    @cached_property
+    def handle(self) -> Ed25519PrivateKey:
+        """The library's key object, made once."""
+        return Ed25519PrivateKey.from_private_bytes(self.data)
 
 
 def frozen_array(array: NDArray[_A]) -> NDArray[_A]:

@@ -10,12 +10,12 @@ import attrs
 
 from clip_ref import __version__
 from clip_ref.lab.console import progress
-from clip_ref.lab.federated import RoundRow, Run, RunConfig, Summary, checks, rows_csv, summarise, write_whole
+from clip_ref.lab.federated import RoundRow, RunConfig, Summary, checks, rows_csv, summarise, write_whole
 from clip_ref.lab.methods import METHODS
+from clip_ref.lab.parallel import run_all
 from clip_ref.sim.clock import Timeline
 from clip_ref.sim.fleet import Fleet
 from clip_ref.train.data import load_task
-from clip_ref.train.pool import Pool
 
 DEMO_ROUNDS: Final = 12
 """How many rounds of each method the demo runs."""
@@ -72,22 +72,16 @@ class Demo:
 
 
 def run_demo(*, rounds: int, seed: int, quiet: bool, workers: int = 2) -> Demo:
-    """Run every method; see `write_demo` for what is made of it."""
+    """Run every method, in `workers` processes at a time; see `write_demo` for what is made of it."""
     config = RunConfig(method="none", rounds=rounds, seed=seed)
-    runs: dict[str, Sequence[RoundRow]] = {}
+    configs = [attrs.evolve(config, method=name) for name in METHODS]
+    runs: dict[str, list[RoundRow]] = {name: [] for name in METHODS}
     timelines: dict[str, Timeline] = {}
-    with (
-        Pool(config.task, clients=config.clients, workers=workers) as pool,
-        progress(title="demo", total=rounds * len(METHODS), quiet=quiet) as report,
-    ):
-        for name in METHODS:
-            run = Run(config=attrs.evolve(config, method=name), pool=pool)
-            for number in range(rounds):
-                row = run.step()
-                report(f"{name}, round {number + 1}: accuracy {100 * row.accuracy:.1f} %")
-            runs[name] = run.rows
-            assert run.timeline is not None
-            timelines[name] = run.timeline
+    with progress(title="demo", total=rounds * len(METHODS), quiet=quiet) as report:
+        for name, row, timeline in run_all(configs, workers=workers):
+            runs[name].append(row)
+            timelines[name] = timeline
+            report(f"{name}, round {row.round}: accuracy {100 * row.accuracy:.1f} %")
     return Demo(
         config=config,
         fleet=config.load_fleet(),
