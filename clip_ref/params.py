@@ -6,7 +6,7 @@ two parties with different parameters cannot open each other's messages.
 
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 
@@ -21,7 +21,16 @@ MAX_HOLDERS: Final = 255
 """GF(2⁸) has 255 nonzero points: at most so many holders of a secret, self included."""
 
 
-class SecurityLevel(StrEnum):
+class Choice(StrEnum):
+    """One of a few named ways; given as its name too."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        names = ", ".join(f"`{choice.value}`" for choice in cls)
+        raise _refuse("PAR-1", f"{value!r} is no {cls.__name__.lower()}; there are {names}")
+
+
+class SecurityLevel(Choice):
     """What is checked beyond honest-but-curious parties."""
 
     BASIC = "basic"
@@ -31,7 +40,7 @@ class SecurityLevel(StrEnum):
     """Signatures, commitments and consistency too: secure against a malicious server."""
 
 
-class Score(StrEnum):
+class Score(Choice):
     """How much a neuron changed since the previous model."""
 
     L1 = "l1"
@@ -47,7 +56,7 @@ class Score(StrEnum):
     """The largest |Δw|/|w_prev| of the group, in float64."""
 
 
-class Selection(StrEnum):
+class Selection(Choice):
     """In which order neurons are pruned."""
 
     RANK = "rank"
@@ -60,7 +69,7 @@ class Selection(StrEnum):
     """Invariant neurons alone, even where that prunes too few to be on time."""
 
 
-class SlackSeed(StrEnum):
+class SlackSeed(Choice):
     """What seeds the permutation that slack is drawn from."""
 
     RECORDS = "records"
@@ -70,7 +79,7 @@ class SlackSeed(StrEnum):
     """The round's context: public, so that the server can work out who holds a coordinate."""
 
 
-class Mean(StrEnum):
+class Mean(Choice):
     """What a coordinate's sum is divided by."""
 
     DILUTE = "dilute"
@@ -83,7 +92,7 @@ class Mean(StrEnum):
     """The weight of everybody, after each holder scaled its value by total/holders' weight."""
 
 
-class Weighting(StrEnum):
+class Weighting(Choice):
     """What a client's update weighs."""
 
     EXAMPLES = "examples"
@@ -121,22 +130,22 @@ class PruningPolicy:
     network_aware: bool = True
     """Whether a keep level must make up for a slow network too (over-pruning), not for the processor alone."""
 
-    score: Score = Score.L1
+    score: Score = attrs.field(default=Score.L1, converter=Score)
     """How change is measured."""
 
-    selection: Selection = Selection.RANK
+    selection: Selection = attrs.field(default=Selection.RANK, converter=Selection)
     """Which neurons go first."""
 
     threshold: int = 1000
     """κ: a neuron is invariant below κ times its layer's pooled mean change, ‰, 0 … 10000. `rank` ignores it."""
 
-    slack_seed: SlackSeed = SlackSeed.RECORDS
+    slack_seed: SlackSeed = attrs.field(default=SlackSeed.RECORDS, converter=SlackSeed)
     """What seeds the slack of `paper` selection."""
 
     age_cap: int = 0
     """A: neuron j is exempt in rounds i with i ≡ j (mod A), so none is pruned A rounds running. 0: no cap."""
 
-    mean: Mean = Mean.LEVELS
+    mean: Mean = attrs.field(default=Mean.LEVELS, converter=Mean)
     """How a coordinate that some pruned is averaged."""
 
     holder_cap: int = 4
@@ -192,7 +201,7 @@ class Encoding:
     value_bits: int = 16
     """q: a value takes q bits with its sign, 2 … 32."""
 
-    weighting: Weighting = Weighting.EXAMPLES
+    weighting: Weighting = attrs.field(default=Weighting.EXAMPLES, converter=Weighting)
     """What an update weighs."""
 
     weight_max: int = 1024
@@ -237,7 +246,7 @@ class Params:
     encoding: Encoding = attrs.field(factory=Encoding)
     """Floats to ring elements and back."""
 
-    security: SecurityLevel = SecurityLevel.BASIC
+    security: SecurityLevel = attrs.field(default=SecurityLevel.BASIC, converter=SecurityLevel)
     """What is checked."""
 
     @threshold.default

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clip_ref import aggregation, agreement, invariance, keys, masking, selection, shamir
 from clip_ref.aggregation import Aggregate
-from clip_ref.canonical import digest
+from clip_ref.canonical import digest, mask_context
 from clip_ref.errors import ContributionError, PreconditionError, RoundAborted
 from clip_ref.keys import NO_IDENTITIES, Directory
 from clip_ref.layout import Layout
@@ -218,6 +218,7 @@ class Server:
         dropped = [u for u in self.u2 if u not in self.u3]
         answers = [self.u5[u] for u in sorted(self.u5)[: self.params.threshold]]
         position = {u: k for k, u in enumerate(self.u1, start=1)}
+        ctx = mask_context(ctx=self._ctx, u2=self.u2)
         self_shares = {a.sender: dict(a.self_shares) for a in answers}
         key_shares = {a.sender: dict(a.key_shares) for a in answers}
 
@@ -237,7 +238,7 @@ class Server:
                         field="seed_commitment",
                         detail="the shares that it committed to do not give the seed that it committed to",
                     )
-            self_seeds.append(keys.self_mask_seed(self_seed=seed, me=u, ctx=self._ctx))
+            self_seeds.append(keys.self_mask_seed(self_seed=seed, me=u, ctx=ctx))
         dangling = {}
         for gone in dropped:
             secret = SecretKey(combined(key_shares, gone))
@@ -250,7 +251,7 @@ class Server:
                 )
             for u in self.u3:
                 dangling[u, gone] = keys.pair_seed(
-                    secret=secret, me=gone, peer=u, peer_key=self.u1[u].mask_key, ctx=self._ctx
+                    secret=secret, me=gone, peer=u, peer_key=self.u1[u].mask_key, ctx=ctx
                 )
         masks, secrets = len(self_seeds) + len(dangling), len(self.u3) + len(dropped)
         self.work += Work(

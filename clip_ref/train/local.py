@@ -68,9 +68,13 @@ def fit(
     `module` gives the architecture alone and is left as it is; `model` is float32[d]. Batches are drawn, and dropout
     too, from `seed` (0 … 2⁶³ − 1). Same arguments, same bits, on one machine with one torch thread.
 
-    Raises `PreconditionError`: SUB-1 for a model of another shape, TRN-3 for NaN or infinity in it, LAY-4 for kept sets,
-    SUB-6 for another module's layout; TRN-4 if training diverged.
+    Raises `PreconditionError`: TRN-1 if there are no examples, SUB-1 for a model of another shape, TRN-3 for NaN or
+    infinity in it, LAY-4 for kept sets, SUB-6 for another module's layout; TRN-4 if training diverged.
     """
+    if not len(part[1]):
+        raise PreconditionError(
+            rule="TRN-1", detail="a client without examples cannot train; leave it out of the round"
+        )
     check_finite(model, rule="TRN-3", name="the model")
     before = extract(model=model, layout=layout, kept=kept)
     narrow = smaller(module, layout=layout, kept=kept).train()
