@@ -41,6 +41,7 @@ def decode_configuration(data: bytes) -> tuple[Params, Layout]:
     if not isinstance(found, dict) or set(found) != {"params", "layout"}:
         raise _refuse("must have params and layout")
     params, layout = _build(Params, found["params"]), _build(Layout, found["layout"])
+    params.digest(), layout.digest()  # what has none cannot have been agreed on
     if encode_configuration(params=params, layout=layout) != data:
         raise _refuse("is not in its canonical form")
     return params, layout

@@ -154,5 +154,5 @@ def chained(parts: Sequence[bytes]) -> bytes:
     return b"".join(out)
 
 
-def entry(kind: int, client: int, body: bytes) -> bytes:
+def framed(kind: int, client: int, body: bytes) -> bytes:
     return bytes([kind]) + le(client, 4) + le(len(body), 8) + body

@@ -14,8 +14,8 @@ from recorded import (
     bounds,
     chained,
     entries_of,
-    entry,
     first_state,
+    framed,
     params_of,
     pieces,
     record,
@@ -103,12 +103,12 @@ class Told:
             changed = agreement.signed(
                 message=changed, header=header, context=self.context()[1], secret=identity_of(changed.sender)
             )
-        return entry(UP, changed.sender, wire.encode(changed, header))
+        return framed(UP, changed.sender, wire.encode(changed, header))
 
     def resent(self, number: int, message: Message) -> bytes:
         """An entry with another message of the server's in its place."""
         where = cast("Passed", self.entries[number - 1])
-        return entry(DOWN, where.client, wire.encode(message, wire.header(where.data)))
+        return framed(DOWN, where.client, wire.encode(message, wire.header(where.data)))
 
 
 def told(made: Recorder, path: Path) -> Told:
@@ -392,9 +392,9 @@ def test_another_model_than_the_sum_yields(tmp_path: Path) -> None:
     assert isinstance(end, Ended)
     assert end.sum_digest is not None
     assert end.model is not None
-    wrong_model = honest.replaced(end.number, entry(COMPLETED, SERVER, end.sum_digest + bytes(32)))
+    wrong_model = honest.replaced(end.number, framed(COMPLETED, SERVER, end.sum_digest + bytes(32)))
     blames(wrong_model, "AUD-11", SERVER, "model: is not the one that the sum yields")
-    wrong_sum = honest.replaced(end.number, entry(COMPLETED, SERVER, bytes(32) + end.model))
+    wrong_sum = honest.replaced(end.number, framed(COMPLETED, SERVER, bytes(32) + end.model))
     blames(wrong_sum, "AUD-11", SERVER, "sum: is not that of the inputs that arrived")
 
 
@@ -456,7 +456,7 @@ def test_a_stranger_is_not_invited(tmp_path: Path) -> None:
     path = tmp_path / "run"
     honest = told(record(path), path)
     number = honest.at("Open", A)
-    stranger = entry(DOWN, 77, honest.data(number))
+    stranger = framed(DOWN, 77, honest.data(number))
     blames(honest.replaced(number, stranger), "AUD-3", SERVER, "no Open is due to client 77")
 
 
@@ -528,13 +528,13 @@ def test_a_server_that_goes_on_with_too_few(honest: Told) -> None:
 @pytest.mark.rule("AUD-12")
 def test_a_round_that_is_said_to_be_aborted(honest: Told) -> None:
     """The server got its sum and hides it."""
-    report = honest.replaced(honest.end(1), entry(ABORTED, SERVER, b""))
+    report = honest.replaced(honest.end(1), framed(ABORTED, SERVER, b""))
     assert blames(report, "AUD-12", SERVER, "had got its sum").round == 2
 
 
 @pytest.mark.rule("AUD-11")
 def test_a_sum_that_nobody_unmasked(honest: Told) -> None:
-    made_up = entry(COMPLETED, SERVER, bytes(64))
+    made_up = framed(COMPLETED, SERVER, bytes(64))
     report = honest.audited([*honest.parts[: honest.at("Roster", A)], made_up])
     blames(report, "AUD-11", SERVER, "before anything was unmasked")
     one_share_short = honest.audited([*honest.parts[: honest.at("Unmask", D)], made_up])
@@ -566,15 +566,15 @@ def test_an_order_that_cannot_be(honest: Told) -> None:
         blames(honest.audited(parts), "AUD-3", rule_culprit)
     second = honest.at("Announce", A)
     blames(honest.replaced(second, *[honest.parts[second]] * 2), "AUD-3", SERVER, "a second Announce to client 0")
-    for_c = entry(DOWN, C, honest.data(second))
+    for_c = framed(DOWN, C, honest.data(second))
     blames(honest.replaced(second, honest.parts[second], for_c), "AUD-3", SERVER, "no Announce is due to client 2")
     late = honest.at("Deliver", A)
     share = honest.parts[honest.at("ShareKeys", B)]
     blames(honest.replaced(late, honest.parts[late], share), "AUD-3", B, "ShareKeys has no place here")
-    own = entry(UP, A, honest.data(honest.at("Roster", A)))
+    own = framed(UP, A, honest.data(honest.at("Roster", A)))
     number = honest.at("ShareKeys", A)
     blames(honest.replaced(number, own), "AUD-3", A, "Roster has no place here")
-    theirs = entry(DOWN, B, honest.data(number))
+    theirs = framed(DOWN, B, honest.data(number))
     blames(honest.replaced(number, theirs), "AUD-3", SERVER, "ShareKeys to client 1 has no place here")
 
 
@@ -586,9 +586,9 @@ def test_what_a_client_did_not_sign(honest: Told) -> None:
     for kind in ("Advertise", "ShareKeys", "MaskedInput", "Consistent", "Unmask"):
         number = honest.at(kind, B)
         data = honest.data(number)
-        forged = entry(UP, B, data[:-1] + bytes([data[-1] ^ 1]))
+        forged = framed(UP, B, data[:-1] + bytes([data[-1] ^ 1]))
         assert blames(honest.replaced(number, forged), "KEY-9", B).entry == number
-        others = entry(UP, B, honest.data(honest.at(kind, A)))
+        others = framed(UP, B, honest.data(honest.at(kind, A)))
         assert blames(honest.replaced(number, others), "WIR-3", B, "sender").entry == number
 
 
@@ -601,10 +601,10 @@ def test_what_a_client_signed_but_may_not_say(honest: Told) -> None:
     vector = cast("Any", honest.decoded(number)[0]).vector
     blames(honest.replaced(number, honest.resigned(number, vector=vector[:-1])), "WIR-3", B)
     blames(honest.replaced(number, honest.resigned(number, vector=np.append(vector, vector[:1]))), "WIR-3", B)
-    later = entry(UP, B, honest.data(honest.at("MaskedInput", B, 1)))
+    later = framed(UP, B, honest.data(honest.at("MaskedInput", B, 1)))
     blames(honest.replaced(number, later), "WIR-3", B, "round")
-    blames(honest.replaced(number, entry(UP, B, b"")), "WIR-3", B)
-    blames(honest.replaced(number, entry(UP, B, b"CLIP\x01\x00\xff")), "WIR-3", B, "kind")
+    blames(honest.replaced(number, framed(UP, B, b"")), "WIR-3", B)
+    blames(honest.replaced(number, framed(UP, B, b"CLIP\x01\x00\xff")), "WIR-3", B, "kind")
 
 
 @pytest.mark.rule("AUD-4")

@@ -850,8 +850,8 @@ def test_a_bad_update_may_be_replaced_but_a_good_one_not(params: Params) -> None
 
 
 def made(**changes: Any) -> Client:
-    basis = {"me": ME, "params": BASIC, "layout": LAYOUT, "record": record_of(1), "history": None, "entropy": bytes(32)}
-    return Client(**(basis | changes))
+    basis: dict[str, Any] = {"me": ME, "params": BASIC, "record": record_of(1), "history": None, "entropy": bytes(32)}
+    return Client(layout=LAYOUT, **(basis | changes))
 
 
 @pytest.mark.rule("ROU-3", "PAR-6")
@@ -974,13 +974,14 @@ def test_every_message_must_be_signed_by_its_sender(leg: Leg) -> None:
         return client.announce(there.announce) if leg is Leg.CONSISTENCY else client.agreed(there.agreed)
 
     good, others = answer(ME), answer(PEER)
-    of_another_round: Any = {
+    then: dict[Leg, Any] = {
         Leg.ADVERTISE: later.adverts,
         Leg.SHARE: later.shares,
         Leg.INPUT: later.inputs,
         Leg.CONSISTENCY: later.statements,
         Leg.UNMASK: later.unmasks,
-    }[leg][ME]
+    }
+    of_another_round = then[leg][ME]
     for bad in (
         attrs.evolve(good, signature=b""),
         attrs.evolve(good, signature=bytes(64)),
@@ -1247,8 +1248,7 @@ def test_a_corrupt_share_of_a_self_mask_makes_the_weights_implausible() -> None:
 
 
 @pytest.mark.rule("ROU-19", "AGR-3")
-@pytest.mark.parametrize("field", ["self_shares", "key_shares"])
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("field", "own"), [("self_shares", False), ("self_shares", True), ("key_shares", False)])
 def test_hardened_a_corrupt_share_is_found_by_itself(field: str, own: bool) -> None:
     """Whoever sends it is named, and the others' shares do: the sum is exact."""
     there = walk(Leg.UNMASK, params=HARDENED, without=dropped_out)
@@ -1256,7 +1256,7 @@ def test_hardened_a_corrupt_share_is_found_by_itself(field: str, own: bool) -> N
         answer = there.clients[u].agreed(there.agreed)
         if u == ME:
             shares = list(getattr(answer, field))
-            at = [owner for owner, _ in shares].index(ME) if own and field == "self_shares" else 0
+            at = [owner for owner, _ in shares].index(ME) if own else 0
             shares[at] = (shares[at][0], flip(shares[at][1]))
             changes: dict[str, Any] = {field: tuple(shares)}
             lie = signed_again(there.server, attrs.evolve(answer, **changes))
@@ -1278,9 +1278,8 @@ def test_hardened_shares_of_another_secret_are_found(what: str) -> None:
         liar._self_seed = Seed(bytes(32))
     else:
         liar._mask_secret = type(liar._mask_secret)(b"k" * 32)
-    for u, client in there.clients.items():
+    for client in there.clients.values():
         there.server.accept(client.roster(there.roster))
-        assert u == client.me
     deliver = there.server.close_share()
     assignments = {u: client.deliver(deliver[u]) for u, client in there.clients.items()}
     for u, update in train(assignments).items():

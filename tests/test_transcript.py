@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded import LAYOUT as TINY
-from recorded import Recorder, bounds, chained, entries_of, entry, first_state, pieces, record, recorder
+from recorded import Recorder, bounds, chained, entries_of, first_state, framed, pieces, record, recorder
 from rounds import GRID, LAYOUT, clients_of, directory_of, legs_of, params_of, policy_of, state_of, train
 from strategies import layouts
 from strategies import params as params_strategy
@@ -308,16 +308,21 @@ def test_there_is_one_encoding_of_an_entry(path: Path) -> None:
     first, second = (e.number for e in entries_of(path) if is_delivery(e))
     model = parts[first][-4 * TINY.size :]
     receiver = ClientId(1)
-    twice = entry(1, receiver, parts[second][13:] + model)
+    twice = framed(1, receiver, parts[second][13:] + model)
     refused(path, [*parts[:second], twice], "TRA-5", second, "exactly where it was delivered")
-    short = entry(3, ALICE, parts[first][13 : -4 * TINY.size])
+    short = framed(3, ALICE, parts[first][13 : -4 * TINY.size])
     refused(path, [*parts[:first], short], "TRA-5", first, "was not delivered before")
-    refused(path, [*parts[:second], entry(3, ALICE, parts[1][13:])], "TRA-5", second, "exactly where")
-    refused(path, [parts[0], entry(6, ALICE, b"")], "TRA-3", 1, "no entry of kind 6")
-    refused(path, [parts[0], entry(0, ALICE, b"")], "TRA-3", 1, "no entry of kind 0")
-    refused(path, [parts[0], entry(1, SERVER, parts[1][13:])], "TRA-3", 1, "for 4294967295")
-    refused(path, [parts[0], entry(1, ALICE, b"no message")], "TRA-3", 1, "is no message")
-    for bad in (entry(4, SERVER, bytes(63)), entry(4, ALICE, bytes(64)), entry(5, SERVER, b"x"), entry(4, SERVER, b"")):
+    refused(path, [*parts[:second], framed(3, ALICE, parts[1][13:])], "TRA-5", second, "exactly where")
+    refused(path, [parts[0], framed(6, ALICE, b"")], "TRA-3", 1, "no entry of kind 6")
+    refused(path, [parts[0], framed(0, ALICE, b"")], "TRA-3", 1, "no entry of kind 0")
+    refused(path, [parts[0], framed(1, SERVER, parts[1][13:])], "TRA-3", 1, "for 4294967295")
+    refused(path, [parts[0], framed(1, ALICE, b"no message")], "TRA-3", 1, "is no message")
+    for bad in (
+        framed(4, SERVER, bytes(63)),
+        framed(4, ALICE, bytes(64)),
+        framed(5, SERVER, b"x"),
+        framed(4, SERVER, b""),
+    ):
         refused(path, [*parts, bad], "TRA-3", len(parts), "no end of a round")
 
 
@@ -420,10 +425,15 @@ def test_a_writer_is_told_how_each_round_ends(path: Path) -> None:
 def test_an_interrupted_round_is_aborted(path: Path) -> None:
     made = recorder(path)
     seen = spied(made)
-    with pytest.raises(KeyboardInterrupt), made.writer:
-        made.step()
-        made.writer.observe(ALICE, False, seen[0][2])
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with made.writer:
+            made.step()
+            made.writer.observe(ALICE, False, seen[0][2])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     last = entries_of(path)[-1]
     assert isinstance(last, Ended)
     assert last.model is None
@@ -469,16 +479,17 @@ def test_a_recording_that_cannot_go_on(path: Path) -> None:
     data = path.read_bytes()
 
     def resume(**changes: Any) -> None:
-        changed = {"params": made.params, "layout": TINY, "state": made.state} | changes
+        changed: dict[str, Any] = {"params": made.params, "layout": TINY, "state": made.state} | changes
         TranscriptWriter.resumed(path=path, **changed).close()
 
-    for changes, rule in (
+    others: tuple[tuple[dict[str, Any], str], ...] = (
         ({"params": attrs.evolve(made.params, threshold=4)}, "TRA-7.*another run"),
         ({"layout": dense_chain(2, 4, 2)}, "TRA-7.*another run"),
         ({"state": attrs.evolve(made.state, session=bytes(16))}, "TRA-7.*another run"),
         ({"state": attrs.evolve(made.state, round=RoundNumber(4))}, "TRA-7.*end of round 2.*round 4"),
         ({"state": attrs.evolve(made.state, model=first_state().model)}, "TRA-7"),
-    ):
+    )
+    for changes, rule in others:
         with pytest.raises(PreconditionError, match=rule):
             resume(**changes)
         assert path.read_bytes() == data

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
 import numpy as np
 
 from clip_ref.attacks.outcome import Attack, Outcome
@@ -124,17 +123,3 @@ RESIDUAL: Final = Attack(
     without=lambda seed: _residual(seed, BASIC, blocks=False),
     against=lambda seed: _residual(seed, HARD, blocks=True),
 )
-
-
-def two_sums_of_one_round(seed: int) -> Outcome:
-    """A known limit, not an attack that anything here stops: two rounds on one model whose U3 differ by one client.
-
-    Nothing is claimed across rounds. The difference of the two sums is that client's whole update, at any level.
-    """
-    fleet = Fleet(seed, Params(clients=10, policy=policy(), security=HARD))
-    journals = {u: MemoryJournal() for u in fleet.ids}
-    full, _ = play(fleet, {u: fleet.client(u, fresh=1, journal=journals[u]) for u in fleet.ids}, fleet.state())
-    rest = {u: fleet.client(u, fresh=2, journal=journals[u]) for u in fleet.ids if u != VICTIM}
-    without, _ = play(attrs.evolve(fleet), rest, fleet.state(4))
-    error = distance(fleet.params, full - without, fleet.weight(VICTIM), whole(fleet, VICTIM))
-    return Outcome(error == 0, f"client {VICTIM}'s whole update; largest error {error:g} quantisation steps", error)

@@ -106,8 +106,8 @@ def _weights(seed: int, level: SecurityLevel, mean: Mean) -> Outcome:
     harm = _harm(fleet, fleet.clients() | {liar: fleet.client(liar, ClaimsWeight)})
     return Outcome(
         harm.largest > 1.01,
-        f"on the {harm.coordinates} coordinates that it prunes the mean is {harm.smallest:.3f} to {harm.largest:.3f} times that "
-        f"of its holders (holder_cap is {fleet.params.policy.holder_cap})",
+        f"on the {harm.coordinates} coordinates that it prunes the mean is {harm.smallest:.3f} to {harm.largest:.3f} times "
+        f"that of its holders (holder_cap is {fleet.params.policy.holder_cap})",
         bounded_by="AGG-3" if level is HARD else None,
     )
 

@@ -430,7 +430,7 @@ class Run:
     def resume(cls, path: Path, *, config: RunConfig, pool: Pool) -> "Run":
         """LAB-5: the run that `save` wrote; refused if it is not one of `config`, apart from the number of rounds."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 header = json.loads(stored["header"].tobytes())
                 model, history = stored["model"], stored.get("history")
             want, have = config.as_dict(), header["config"]

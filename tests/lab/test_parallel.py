@@ -48,7 +48,7 @@ def test_a_process_that_fails_is_a_typed_error(
 ) -> None:
     monkeypatch.setattr(parallel, "_work", work)
     with pytest.raises(kind, match=problem):
-        list(parallel.run_all([tiny.config()] * 2, workers=2))
+        list(parallel.run_all([tiny.config()], workers=2))
     assert not multiprocessing.active_children()
 
 
@@ -65,7 +65,7 @@ def test_every_round_arrives_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_closing_the_iterator_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_work", waits)
     steps = parallel.run_all([tiny.config()], workers=1)
-    next(steps)
+    assert next(steps)[0] == "clip"
     assert len(multiprocessing.active_children()) == 1
-    steps.close()
+    del steps
     assert not multiprocessing.active_children()

@@ -136,7 +136,7 @@ def test_a_finished_run_can_be_asked_for_again_or_for_more(straight: Path, tmp_p
     before = tiny.files(tmp_path)
     train(tmp_path, rounds=2, resume=True)
     assert tiny.files(tmp_path) == before
-    with pytest.raises(PreconditionError, match="LAB-5: .* has 2 rounds already: ask for more --rounds"):
+    with pytest.raises(PreconditionError, match=r"LAB-5: .* has 2 rounds already: ask for more --rounds"):
         train(tmp_path, rounds=1, resume=True)
     assert tiny.files(tmp_path) == before
     train(tmp_path, rounds=4, resume=True)
@@ -170,11 +170,14 @@ OTHERS: dict[str, Any] = {
 @pytest.mark.parametrize("field", OTHERS)
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(field: str, straight: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.npz").write_bytes((straight / "checkpoint.npz").read_bytes())
-    before, own = tiny.files(tmp_path), tiny.config().as_dict()[field]
+    before, own, other = (
+        tiny.files(tmp_path),
+        *(tiny.config(**c).as_dict()[field] for c in ({}, {field: OTHERS[field]})),
+    )
     with pytest.raises(PreconditionError) as caught:
         train(tmp_path, resume=True, rounds=9, **{field: OTHERS[field]})
     assert caught.value.rule == "LAB-5"
-    assert caught.value.detail.endswith(f"belongs to another run: it has {field} {own!r}, not {OTHERS[field]!r}")
+    assert caught.value.detail.endswith(f"belongs to another run: it has {field} {own!r}, not {other!r}")
     assert tiny.files(tmp_path) == before
 
 
@@ -259,10 +262,10 @@ def test_a_damaged_checkpoint_is_refused(damage: str, straight: Path, tmp_path: 
 
 
 @pytest.mark.rule("LAB-4")
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("part", range(4))
 def test_a_truncated_checkpoint_is_refused_wherever_it_is_cut(part: int, straight: Path, tmp_path: Path) -> None:
     whole = (straight / "checkpoint.npz").read_bytes()
-    for at in range(part * len(whole) // 10, (part + 1) * len(whole) // 10, 97):
+    for at in range(part, len(whole), 4 * 53):
         (tmp_path / "c.npz").write_bytes(whole[:at])
         with pytest.raises(PreconditionError, match="LAB-5"):
             Run.resume(tmp_path / "c.npz", config=tiny.config(), pool=tiny.pool())
