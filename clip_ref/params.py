@@ -261,18 +261,29 @@ class Params:
             raise _refuse("PAR-6", f"the threshold must be 2 … {self.clients}, got {self.threshold}")
         if not 0 <= self.colluders < self.threshold:
             raise _refuse("PAR-6", f"colluders must be fewer than the threshold {self.threshold}, got {self.colluders}")
-        if self.security is SecurityLevel.HARDENED and 2 * self.threshold <= self.clients + self.colluders:
-            raise _refuse(
-                "PAR-8",
-                f"security level `hardened` needs 2t > n + c: t = {self.threshold}, n = {self.clients}, "
-                f"c = {self.colluders}; raise the threshold",
-            )
+        if self.hardened:
+            self._check_hardened()
         worst, half = self.worst_case, self.encoding.ring.modulus // 2
         if worst >= half:
             raise _refuse(
                 "PAR-7",
                 f"the largest possible sum {worst} reaches R/2 = {half}: lower value_bits, weight_max or the number of "
                 "clients, or use a ring of 64 bits",
+            )
+
+    def _check_hardened(self) -> None:
+        """PAR-8: what a malicious server must not be given."""
+        t, n, c = self.threshold, self.clients, self.colluders
+        if 2 * t <= n + c:
+            raise _refuse(
+                "PAR-8", f"security level `hardened` needs 2t > n + c: t = {t}, n = {n}, c = {c}; raise the threshold"
+            )
+        candidates = self.policy.straggler_share * n // 1000 if self.policy.anonymity_blocks else 0
+        if t - candidates < c + 2:
+            raise _refuse(
+                "PAR-8",
+                f"with t = {t}, {candidates} candidates and c = {c}, a sum could cover a single honest client: "
+                "security level `hardened` needs t − candidates ≥ c + 2",
             )
 
     @property

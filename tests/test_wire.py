@@ -458,17 +458,23 @@ def test_a_record_has_one_encoding(record: TimeRecord, flip: int, more: bytes) -
         with pytest.raises(WireError) as caught:
             decode_record(bad, sizes=SIZES, sender=SEVEN)
         assert (caught.value.rule, caught.value.culprit) == ("WIR-2", 7)
-    for at in range(len(coded)):
+    for at in range(3, len(coded)):
         coded[at] ^= flip
-        if at < 3 and coded[at] > 1:
-            with pytest.raises(WireError, match="0 or 1") as caught:
-                decode_record(bytes(coded), sizes=SIZES, sender=SEVEN)
-            assert (caught.value.rule, caught.value.culprit) == ("WIR-2", 7)
-        else:
-            found = decode_record(bytes(coded), sizes=SIZES, sender=SEVEN)
-            assert found != record
-            assert encode_record(found) == coded
+        found = decode_record(bytes(coded), sizes=SIZES, sender=SEVEN)
+        assert found != record
+        assert encode_record(found) == coded
         coded[at] ^= flip
+
+
+@pytest.mark.rule("WIR-2")
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("flag", [2, 3, 128, 255])
+def test_a_flag_is_0_or_1(at: int, flag: int) -> None:
+    coded = bytearray(encode_record(TimeRecord(True, True, False, 1, 2, 3, 4, (6, 5), 7, bytes(32))))
+    coded[at] = flag
+    with pytest.raises(WireError, match="0 or 1") as caught:
+        decode_record(bytes(coded), sizes=SIZES, sender=SEVEN)
+    assert (caught.value.rule, caught.value.culprit) == ("WIR-2", 7)
 
 
 @pytest.mark.rule("WIR-2")
