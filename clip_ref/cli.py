@@ -471,7 +471,8 @@ def _plan(options: argparse.Namespace) -> int:
         changes["margin"] = options.margin
     policy = attrs.evolve(policy, **changes)
     records = read_times(options.times, grid=policy.grid)
-    params = Params(clients=len(records), policy=policy, colluders=options.colluders)
+    wide = Encoding(ring_bits=64)  # times do not depend on it: let any number of clients be planned for
+    params = Params(clients=len(records), policy=policy, colluders=options.colluders, encoding=wide)
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
     plan = identify(records=records, params=params, round=RoundNumber(options.round))
