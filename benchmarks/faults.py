@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Sequence
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -24,7 +25,7 @@ import clip_ref
 
 ROOT: Final = Path(__file__).parent.parent
 TALLY: Final = ROOT / "benchmarks" / "results" / "faults.json"
-CHUNK: Final = 250
+CHUNK: Final = 100
 PATIENCE: Final = 120
 """Seconds after which a round counts as one that hangs."""
 
@@ -37,6 +38,10 @@ def code() -> str:
     for file in files:
         sha.update(hashlib.sha256(file.read_bytes()).digest())
     return sha.hexdigest()[:16]
+
+
+Chunk = tuple[Counter[str], list[tuple[int, str]]]
+"""How many rounds ended how, and those that should have ended otherwise."""
 
 
 class Hangs(Exception):
@@ -60,7 +65,7 @@ def run(seed: int) -> tuple[str, str | None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def chunk(first: int) -> tuple[Counter[str], list[tuple[int, str]]]:
+def chunk(first: int) -> Chunk:
     """The rounds `first` … `first` + CHUNK − 1."""
     ended: Counter[str] = Counter()
     bad = []
@@ -119,25 +124,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     tally, version, begun = load(chosen.tally), code(), time.monotonic()
     before = tally["rounds"]
-
-    def firsts() -> Iterator[int]:
-        first = tally["next"]
-        while before + first - tally_next < chosen.rounds and time.monotonic() - begun < chosen.seconds:
-            yield first
-            first += CHUNK
-
-    tally_next = tally["next"]
     # Few chunks are under way at a time, so that the tally is never far behind and stopping loses little.
+    waiting: deque[AsyncResult[Chunk]] = deque()
     with multiprocessing.get_context("spawn").Pool(chosen.workers, _ready) as pool:
-        waiting = []
-        for first in firsts():
-            waiting.append(pool.apply_async(chunk, (first,)))
-            if len(waiting) > chosen.workers:
-                add(tally, version, *waiting.pop(0).get())
-                store(chosen.tally, tally)
-        for result in waiting:
-            add(tally, version, *result.get())
+        first, due = tally["next"], chosen.rounds - before
+        while waiting or due > 0:
+            while due > 0 and len(waiting) <= chosen.workers:
+                waiting.append(pool.apply_async(chunk, (first,)))
+                first, due = first + CHUNK, due - CHUNK
+            add(tally, version, *waiting.popleft().get())
             store(chosen.tally, tally)
+            if time.monotonic() - begun > chosen.seconds:
+                due = 0
     done, seconds = tally["rounds"] - before, time.monotonic() - begun
     print(f"{done} rounds in {seconds:.0f} s ({done / seconds:.1f}/s); {tally['rounds']} in all, next {tally['next']}")
     for how, count in tally["ended"].items():

@@ -305,7 +305,8 @@ def case_of(seed: int) -> Case:
     draw = Random(seed)
     clients, hardened = draw.choice((3, 3, 4, 4, 5, 6)), draw.random() < 0.75
     least = clients // 2 + 1 if hardened else 2
-    params = params_of(clients, draw.randint(least, clients), hardened=hardened, bits=draw.choice((32, 64)))
+    threshold = least if draw.random() < 0.7 else draw.randint(least, clients)
+    params = params_of(clients, threshold, hardened=hardened, bits=draw.choice((32, 64)))
     slow = frozenset(ClientId(u) for u in range(clients) if draw.random() < 0.4)
     messages, kinds = 2 * clients * (5 if hardened else 4), LOST + JUNK + (LIE,) * (draw.random() < 0.2)
     faults = {
