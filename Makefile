@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench bench-peers lint docs clean help
+.PHONY: demo test test-slow bench bench-peers faults fuzz lint docs clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,12 @@ bench: .venv/train .venv/test  ## cost benchmarks, ratios within one run
 
 bench-peers: .venv-peers/made  ## the same work by Flower's SecAgg+, in the same run; out/peers/
 	PYTHONPATH=benchmarks .venv-peers/bin/python -m peers $(PEERS)
+
+faults: .venv/test  ## small rounds with faults, from where the last sitting stopped; FAULTS='--seconds 180'
+	PYTHONPATH=tests $(BIN)/python benchmarks/faults.py $(FAULTS)
+
+fuzz: .venv/test  ## mutated messages against decoder, server and clients, for a minute; FUZZ='--seconds 600'
+	PYTHONPATH=tests $(BIN)/python benchmarks/fuzz.py $(FUZZ)
 
 lint: .venv/train .venv/test .venv/lint  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

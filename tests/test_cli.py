@@ -163,6 +163,10 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
         "no method 'prune'; there are none, random, exclude, clip-paper, clip",
     ),
     "unknown fleet": ((*TRAIN, "--fleet=lorries"), "no fleet 'lorries'; there are paper, compute, network, uniform"),
+    "a fleet's name that no file could have": (
+        (*TRAIN, f"--fleet={'x' * 300}"),
+        "there are paper, compute, network, uniform",
+    ),
     "unknown clock": ((*TRAIN, "--clock=sun"), "--clock: invalid choice: 'sun'"),
     "unknown security": ((*TRAIN, "--security=none"), "--security: invalid choice: 'none'"),
     "1 client": ((*TRAIN, "--clients=1"), "2 … 50 clients, got 1"),
