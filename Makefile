@@ -21,13 +21,13 @@ demo: .venv/train  ## train on real digits, without and with CLIP; results in ou
 	$(BIN)/clip-ref demo
 
 test: .venv/train .venv/test  ## unit and property tests, under 5 minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: .venv/train .venv/test  ## the tests marked slow
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m slow
 
 bench: .venv/train .venv/test  ## cost benchmarks, ratios within one run
-	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only --override-ini addopts=
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --override-ini addopts=
 
 # Flower has pins of its own, so it gets an environment of its own.
 .venv-peers/made: pyproject.toml constraints.txt
@@ -52,7 +52,7 @@ lint: .venv/train .venv/test .venv/lint  ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 docs: .venv/docs  ## the site, strictly, into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove what was built or installed here
 	rm -rf .venv .venv-peers site out .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
