@@ -38,7 +38,7 @@ UNITS = UnitCosts(
 )
 SERVER = Device("server", ghz=3, macs_per_cycle=4, slow_down=1)
 NO_WORK = Work()
-BASIC = tuple(leg for leg in LEGS if leg is not Leg.CONSISTENCY)
+BASIC: tuple[Leg, ...] = tuple(leg for leg in LEGS if leg is not Leg.CONSISTENCY)
 Costs = dict[int, dict[Leg, LegCost]]
 Case = tuple[Fleet, Costs, dict[int, Microseconds], Work, Microseconds]
 
