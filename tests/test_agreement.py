@@ -523,6 +523,33 @@ def test_shown_signatures_count_if_t_of_u3_say_the_same(
         check()
 
 
+@pytest.mark.rule("AGR-7")
+@pytest.mark.parametrize("signers", [(0, 1), (0, 1, 4), (0, 1, 2, 4), (0, 1, 2), (0, 1, 2, 3)])
+def test_only_signers_in_u3_count(signers: tuple[int, ...]) -> None:
+    """All of them say the right thing and sign it; U3 is 0 … 3, and three are needed."""
+    context, roster = state_of().context(params=HARDENED, layout=LAYOUT), ids(5)
+    ctx, mine = context.ctx(CTX), Digest(b"m" * 32)
+    entries = []
+    for u in map(ClientId, signers):
+        header = Header(context.session, context.round, u)
+        said = agreement.signed(message=Consistent(u, mine), header=header, context=ctx, secret=identity_of(u))
+        entries.append((u, said.signature))
+    check = functools.partial(
+        agreement.check_agreed,
+        message=Agreed(tuple(entries)),
+        views=mine,
+        u3=roster[:4],
+        threshold=3,
+        ctx=ctx,
+        directory=directory_of(HARDENED, roster),
+        session=Header(context.session, context.round, 0),
+    )
+    if len(signers) >= 3 and 4 not in signers:
+        check()
+    else:
+        refused(check, SERVER, "AGR-7")
+
+
 @pytest.mark.rule("AGR-6", "AGR-8", "ROU-8", "ROU-10")
 @pytest.mark.parametrize("gone", [ClientId(0), ClientId(3), ClientId(4)])
 @pytest.mark.parametrize("drops_out", [True, False])
