@@ -117,6 +117,9 @@ class Layout:
                         f"layer {axis.layer} times {axis.inner}"
                     )
                 owned.add(axis.layer)
+            named = [axis.layer for axis in tensor.axes if axis.layer is not None]
+            if any(named.count(layer) > 2 for layer in named):
+                raise _refuse(f"tensor {tensor.name}: at most two axes can belong to one layer")
         for layer in self.layers:
             if layer.name not in owned:
                 raise _refuse(f"layer {layer.name} owns no axis of any tensor")

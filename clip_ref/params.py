@@ -6,7 +6,7 @@ two parties with different parameters cannot open each other's messages.
 
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 
@@ -21,7 +21,20 @@ MAX_HOLDERS: Final = 255
 """GF(2⁸) has 255 nonzero points: at most so many holders of a secret, self included."""
 
 
-class SecurityLevel(StrEnum):
+MAX_ROSTER: Final = 1 << 20
+"""The most clients of a graph."""
+
+
+class Choice(StrEnum):
+    """One of a few named ways; given as its name too."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        names = ", ".join(f"`{choice.value}`" for choice in cls)
+        raise _refuse("PAR-1", f"{value!r} is no {cls.__name__.lower()}; there are {names}")
+
+
+class SecurityLevel(Choice):
     """What is checked beyond honest-but-curious parties."""
 
     BASIC = "basic"
@@ -31,7 +44,7 @@ class SecurityLevel(StrEnum):
     """Signatures, commitments and consistency too: secure against a malicious server."""
 
 
-class Score(StrEnum):
+class Score(Choice):
     """How much a neuron changed since the previous model."""
 
     L1 = "l1"
@@ -47,7 +60,7 @@ class Score(StrEnum):
     """The largest |Δw|/|w_prev| of the group, in float64."""
 
 
-class Selection(StrEnum):
+class Selection(Choice):
     """In which order neurons are pruned."""
 
     RANK = "rank"
@@ -60,7 +73,7 @@ class Selection(StrEnum):
     """Invariant neurons alone, even where that prunes too few to be on time."""
 
 
-class SlackSeed(StrEnum):
+class SlackSeed(Choice):
     """What seeds the permutation that slack is drawn from."""
 
     RECORDS = "records"
@@ -70,7 +83,7 @@ class SlackSeed(StrEnum):
     """The round's context: public, so that the server can work out who holds a coordinate."""
 
 
-class Mean(StrEnum):
+class Mean(Choice):
     """What a coordinate's sum is divided by."""
 
     DILUTE = "dilute"
@@ -83,7 +96,7 @@ class Mean(StrEnum):
     """The weight of everybody, after each holder scaled its value by total/holders' weight."""
 
 
-class Weighting(StrEnum):
+class Weighting(Choice):
     """What a client's update weighs."""
 
     EXAMPLES = "examples"
@@ -121,22 +134,22 @@ class PruningPolicy:
     network_aware: bool = True
     """Whether a keep level must make up for a slow network too (over-pruning), not for the processor alone."""
 
-    score: Score = Score.L1
+    score: Score = attrs.field(default=Score.L1, converter=Score)
     """How change is measured."""
 
-    selection: Selection = Selection.RANK
+    selection: Selection = attrs.field(default=Selection.RANK, converter=Selection)
     """Which neurons go first."""
 
     threshold: int = 1000
     """κ: a neuron is invariant below κ times its layer's pooled mean change, ‰, 0 … 10000. `rank` ignores it."""
 
-    slack_seed: SlackSeed = SlackSeed.RECORDS
+    slack_seed: SlackSeed = attrs.field(default=SlackSeed.RECORDS, converter=SlackSeed)
     """What seeds the slack of `paper` selection."""
 
     age_cap: int = 0
     """A: neuron j is exempt in rounds i with i ≡ j (mod A), so none is pruned A rounds running. 0: no cap."""
 
-    mean: Mean = Mean.LEVELS
+    mean: Mean = attrs.field(default=Mean.LEVELS, converter=Mean)
     """How a coordinate that some pruned is averaged."""
 
     holder_cap: int = 4
@@ -144,6 +157,15 @@ class PruningPolicy:
 
     anonymity_blocks: bool = True
     """Whether stragglers prune in blocks of at least c + 2 alike, so that no single one can be isolated."""
+
+    bucket_first: int = 10_000
+    """The upper edge of the first bucket of the graph's time histogram, µs, at least 1."""
+
+    bucket_ratio: int = 1050
+    """Each bucket's upper edge over the one before, ‰, 1001 … 2000."""
+
+    bucket_count: int = 256
+    """How many buckets there are, 1 … 4096: the defaults reach from 10 ms to 42 min in steps of 5 %."""
 
     min_roster: int = 10
     """Nobody prunes in a round with fewer clients than this in U2."""
@@ -165,6 +187,8 @@ class PruningPolicy:
             raise _refuse("PAR-3", f"an age cap of {self.age_cap} exempts more neurons than {grid[-1]} ‰ can keep")
         if self.age_cap < 0 or self.min_roster < 0 or self.warm_up < 1 or not 1 <= self.holder_cap <= 64:
             raise _refuse("PAR-3", "age_cap and min_roster are at least 0, warm_up at least 1, holder_cap 1 … 64")
+        if self.bucket_first < 1 or not 1001 <= self.bucket_ratio <= 2000 or not 1 <= self.bucket_count <= 4096:
+            raise _refuse("PAR-3", "bucket_first is at least 1, bucket_ratio 1001 … 2000, bucket_count 1 … 4096")
         public = self.selection is not Selection.PAPER or self.slack_seed is SlackSeed.CONTEXT
         if self.mean is Mean.LEVELS and not public:
             raise _refuse(
@@ -172,11 +196,6 @@ class PruningPolicy:
                 "the mean `levels` needs a selection that the server can recompute: `rank`, `strict`, or `paper` with "
                 "its slack seeded from the context",
             )
-
-    @property
-    def extras(self) -> int:
-        """How many ring elements follow the update: one per keep level, whatever the mean, so that one length serves all."""
-        return len(self.grid)
 
 
 @attrs.frozen(kw_only=True)
@@ -192,7 +211,7 @@ class Encoding:
     value_bits: int = 16
     """q: a value takes q bits with its sign, 2 … 32."""
 
-    weighting: Weighting = Weighting.EXAMPLES
+    weighting: Weighting = attrs.field(default=Weighting.EXAMPLES, converter=Weighting)
     """What an update weighs."""
 
     weight_max: int = 1024
@@ -223,10 +242,16 @@ class Params:
     """Everything that the parties of a run agree on."""
 
     clients: int
-    """n: the largest roster, 2 … 255."""
+    """n: the largest roster: 2 … 255 in a clique, to 2²⁰ on a graph."""
+
+    neighbours: int = 0
+    """k: how many neighbours a client has on a graph, even, 2 … 254 and below n − 1; 0: a clique."""
 
     threshold: int = attrs.field()
-    """t: how many clients must stay to the end, 2 … n; default ⌊2n/3⌋ + 1, at most n."""
+    """t: how many of a secret's holders must stay to the end, 2 … their number; default ⌊2/3⌋ of it + 1, at most all."""
+
+    min_survivors: int = attrs.field()
+    """The fewest clients whose sum is revealed: t in a clique; on a graph by default ⌊2n/3⌋ + 1."""
 
     colluders: int = 0
     """c: how many clients may collude with the server, 0 … n."""
@@ -237,25 +262,33 @@ class Params:
     encoding: Encoding = attrs.field(factory=Encoding)
     """Floats to ring elements and back."""
 
-    security: SecurityLevel = SecurityLevel.BASIC
+    security: SecurityLevel = attrs.field(default=SecurityLevel.BASIC, converter=SecurityLevel)
     """What is checked."""
 
     @threshold.default
     def _default_threshold(self) -> int:
-        return min(self.clients, 2 * self.clients // 3 + 1)
+        return min(self.holders, 2 * self.holders // 3 + 1)
+
+    @min_survivors.default
+    def _default_survivors(self) -> int:
+        return min(self.clients, 2 * self.clients // 3 + 1) if self.neighbours else self.threshold
 
     def __attrs_post_init__(self) -> None:
-        """PAR-6, PAR-7, PAR-8."""
-        if not 2 <= self.clients <= MAX_HOLDERS:
-            raise _refuse("PAR-6", f"a round needs 2 … {MAX_HOLDERS} clients, got {self.clients}")
-        if not 2 <= self.threshold <= self.clients:
-            raise _refuse("PAR-6", f"the threshold must be 2 … {self.clients}, got {self.threshold}")
+        """PAR-6, PAR-7, PAR-8, PAR-10."""
+        if self.neighbours:
+            self._check_graph()
+        elif not 2 <= self.clients <= MAX_HOLDERS:
+            raise _refuse("PAR-6", f"a clique has 2 … {MAX_HOLDERS} clients, got {self.clients}")
+        elif self.min_survivors != self.threshold:
+            raise _refuse("PAR-6", "in a clique the threshold is what survivors are held against")
+        if not 2 <= self.threshold <= self.holders:
+            raise _refuse("PAR-6", f"the threshold must be 2 … {self.holders}, got {self.threshold}")
         if not 0 <= self.colluders < self.threshold:
             raise _refuse("PAR-6", f"colluders must be fewer than the threshold {self.threshold}, got {self.colluders}")
-        if self.security is SecurityLevel.HARDENED and 2 * self.threshold <= self.clients + self.colluders:
+        if self.security is SecurityLevel.HARDENED and 2 * self.threshold <= self.holders + self.colluders:
             raise _refuse(
                 "PAR-8",
-                f"security level `hardened` needs 2t > n + c: t = {self.threshold}, n = {self.clients}, "
+                f"security level `hardened` needs 2t > n + c: t = {self.threshold}, n = {self.holders}, "
                 f"c = {self.colluders}; raise the threshold",
             )
         worst, half = self.worst_case, self.encoding.ring.modulus // 2
@@ -265,6 +298,39 @@ class Params:
                 f"the largest possible sum {worst} reaches R/2 = {half}: lower value_bits, weight_max or the number of "
                 "clients, or use a ring of 64 bits",
             )
+
+    def _check_graph(self) -> None:
+        """PAR-10: what a graph cannot do is refused, not passed over."""
+        k = self.neighbours
+        if k % 2 or not 2 <= k < min(self.clients - 1, MAX_HOLDERS) or self.clients > MAX_ROSTER:
+            raise _refuse(
+                "PAR-10",
+                f"k must be even, at least 2 and below n − 1 and {MAX_HOLDERS}, got {k} with n = {self.clients}",
+            )
+        if self.policy.mean is Mean.HOLDER or self.policy.anonymity_blocks or not self.policy.network_aware:
+            raise _refuse(
+                "PAR-10",
+                "on a graph nobody knows all records: no mean `holder`, no anonymity_blocks, no compute-only keep",
+            )
+        if self.policy.selection is Selection.PAPER and self.policy.slack_seed is SlackSeed.RECORDS:
+            raise _refuse("PAR-10", "on a graph there are no shared records to seed slack from: use the context")
+        if not self.threshold <= self.min_survivors <= self.clients:
+            raise _refuse("PAR-10", f"min_survivors is {self.threshold} … {self.clients}, got {self.min_survivors}")
+
+    @property
+    def holders(self) -> int:
+        """How many clients hold shares of one client's secrets, itself included: n in a clique, k + 1 on a graph."""
+        return self.neighbours + 1 if self.neighbours else self.clients
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets the time histogram has: none in a clique."""
+        return self.policy.bucket_count if self.neighbours else 0
+
+    @property
+    def extras(self) -> int:
+        """How many ring elements follow the update: one per keep level, whatever the mean, and one per bucket."""
+        return len(self.policy.grid) + self.buckets
 
     @property
     def worst_case(self) -> int:

@@ -87,12 +87,10 @@ class FileJournal:
 
     @staticmethod
     def _write(path: Path, flags: int, data: bytes) -> None:
-        handle = os.open(path, flags, 0o600)
-        try:
-            os.write(handle, data)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _read(self) -> list[Entry]:
         data = self._path.read_bytes()
