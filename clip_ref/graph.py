@@ -1,4 +1,4 @@
-"""Graph: who masks and shares with whom where a clique is too dear, and how times travel then.   Spec: graph, GRA-1..GRA-8.
+"""Graph: who masks and shares with whom where a clique is too dear, and how times travel then.   Spec: graph, GRA-1..GRA-9.
 
 With thousands of clients each has k neighbours instead of n − 1: a random k-regular graph from a seed that everybody can work
 out and nobody has chosen alone. Rosters become Merkle roots, views become bitmaps over the roster's positions. Nobody knows
@@ -7,6 +7,7 @@ everybody's time record, so times ride as a histogram in the masked vector, one 
 Source: Bell et al., CCS 2020, doi:10.1145/3372297.3417885 (the graph); the histogram is ours.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from clip_ref.canonical import digest, unsigned
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
-from clip_ref.params import Params
+from clip_ref.params import MAX_HOLDERS, Params
 from clip_ref.rand import permutation
 from clip_ref.values import Digest, Microseconds, saturate
 from clip_ref.verdicts import Reason, Verdict
@@ -198,3 +199,44 @@ def judge(*, own: OwnTimes, target: int, params: Params, round: int) -> Verdict:
         if time <= target:
             return Verdict(True, keep, False, Reason.STRAGGLER)
     return Verdict(True, policy.grid[-1], True, Reason.STRAGGLER)
+
+
+def _tail(*, population: int, marked: int, drawn: int, least: int) -> int:
+    """How many of the C(population, drawn) draws hold at least `least` of the marked: an exact count."""
+    most = min(marked, drawn)
+    return sum(
+        math.comb(marked, hit) * math.comb(population - marked, drawn - hit) for hit in range(max(least, 0), most + 1)
+    )
+
+
+@lru_cache(maxsize=64)
+def choose(
+    *, clients: int, corrupt: int, dropped: int, security: int = 40, failure: int = 30, grinding: int = 0
+) -> tuple[int, int]:
+    """GRA-9: the least even k, with the least t for it, that make both failures improbable, by exact hypergeometric tails.
+
+    `corrupt` and `dropped` are the most clients that collude with the server and that drop out, ‰ of `clients`. For n clients
+    of which a client's k neighbours are a random draw from the others, n times the probability
+
+    - that some client has X ≥ 2t − (k + 1) corrupt neighbours (who could give both of its secrets away) is at most
+      2^−(security + grinding): `grinding` bits for a server that may choose among that many rosters' seeds;
+    - that some client keeps fewer than t of its k neighbours is at most 2^−failure: else the round aborts;
+    - that the honest survivors fall apart, at most (corrupt + dropped)^(k/2), is at most 2^−security.
+
+    After Bell et al. 2020, §3; with both secrets shared among the neighbours and oneself. `PreconditionError` (GRA-9) if no
+    k up to 254 will do: then more clients, a weaker adversary or a clique are needed.
+    """
+    others, bad, gone = clients - 1, corrupt * clients // 1000, dropped * clients // 1000
+    for k in range(2, min(MAX_HOLDERS, others), 2):
+        draws = math.comb(others, k)
+        parts = clients * (corrupt + dropped) ** (k // 2) << security <= 1000 ** (k // 2)
+        for t in range(k // 2 + 1, k + 1) if parts else ():
+            both = clients * _tail(population=others, marked=bad, drawn=k, least=2 * t - k - 1)
+            if both << (security + grinding) > draws:
+                continue
+            if clients * _tail(population=others, marked=gone, drawn=k, least=k - t + 1) << failure <= draws:
+                return k, t
+            break  # a larger t only makes aborts likelier
+    raise PreconditionError(
+        rule="GRA-9", detail=f"no k below {min(MAX_HOLDERS, others)} keeps {clients} clients safe at these rates"
+    )
