@@ -1,4 +1,4 @@
-"""Canonical bytes: one encoding for each value, and labelled digests over them.   Spec: context, rules CTX-1..CTX-4.
+"""Canonical bytes: one encoding for each value, and labelled digests over them.   Spec: context, rules CTX-1..CTX-5.
 
 Integers are little-endian and of fixed width; whatever has a variable length is preceded by its length.
 """
@@ -95,6 +95,14 @@ class RoundContext:
     def ctx(self, roster: Digest) -> Digest:
         """CTX-4: the context that enters every key derivation and associated datum of the round."""
         return digest("context", (*self.parts(), roster))
+
+
+def mask_context(*, ctx: Digest, u2: Iterable[int]) -> Digest:
+    """CTX-5: the context of the round's masks: ctx and U2, ascending. Masks over different U2 do not cancel.
+
+    By id in a clique, by position in the roster on a graph.
+    """
+    return digest("context of masks", (ctx, *(unsigned(u, bits=32) for u in sorted(u2))))
 
 
 class Writer:

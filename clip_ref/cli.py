@@ -2,21 +2,28 @@
 
 import argparse
 import csv
+import importlib.util
+import io
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
 from clip_ref import __version__
-from clip_ref.errors import ClipError, PreconditionError
+from clip_ref.errors import SERVER, ClipError, PreconditionError
 from clip_ref.identification import Plan, elapsed, identify
 from clip_ref.messages import TimeRecord
-from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Params, SecurityLevel
-from clip_ref.values import ClientId, RoundNumber, saturate
+from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Params, SecurityLevel
+from clip_ref.values import ClientId, RoundNumber
+
+if TYPE_CHECKING:
+    from clip_ref.attacks import Attack, AttackResult
 
 OK: Final = 0
 FAILED: Final = 1
@@ -24,6 +31,11 @@ BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
 
 DEMO_OUT: Final = Path("out/demo")
+
+ATTACK_SEED: Final = 1
+"""Attacks draw everything from it."""
+
+WEIGHT_MAX: Final = Encoding().weight_max
 
 EXIT_CODES: Final = """exit codes:
   0    done, and every check held
@@ -43,8 +55,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="clip-ref",
-        description="The executable specification of CLIP: client-side invariant pruning for stragglers in secure "
-        "federated learning.",
+        description="The executable specification of CLIP: client-side invariant pruning for\n"
+        "stragglers in secure federated learning.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,27 +82,33 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         _demo,
         "train on real digits, without and with CLIP, and report what it bought",
-        "Train a real model on real handwritten digits with 20 clients, 4 of them slow, through the whole secure\n"
-        "protocol, by every method; check every sum; write results.json, rounds.csv and report.md with its plots.",
+        "Train a real model on real handwritten digits with 20 clients, 4 of them slow,\n"
+        "through the whole secure protocol, by every method; check every sum; write\n"
+        "results.json, rounds.csv and report.md with its plots.",
     )
     demo.add_argument("--out", type=Path, default=None, help="where to write (default: out/demo)")
     demo.add_argument("--rounds", type=int, default=None, help="rounds of each method (default: 12)")
-    demo.add_argument("--seed", type=int, default=1, help="draws everything (default: 1)")
+    demo.add_argument("--seed", type=int, default=1, help="what all chance is drawn from (default: 1)")
 
     train = command(
         "train",
         _train,
         "one training run by one method",
-        "Run one method, round by round, through the whole secure protocol. Writes results.json, rounds.csv, model.npz\n"
-        "and, after every round, checkpoint.npz, from which --resume goes on with the same result.",
+        "Run one method, round by round, through the whole secure protocol. Writes\n"
+        "results.json, rounds.csv, model.npz and, after every round, checkpoint.npz, from\n"
+        "which --resume goes on with the same result.",
     )
     train.add_argument("--out", type=Path, required=True, help="directory to write to; made if its parent is there")
     train.add_argument("--task", default="digits", help="what to learn (default: digits)")
     train.add_argument("--method", default="clip", help="none, random, exclude, clip-paper or clip (default: clip)")
     train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 50 (default: 20)")
-    train.add_argument("--stragglers", type=int, default=None, help="how many of them are slow (default: a fifth)")
+    train.add_argument(
+        "--stragglers", type=int, default=None, help="how many of them are slow, at most half (default: a fifth)"
+    )
     train.add_argument("--rounds", type=int, default=12, help="how many rounds (default: 12)")
-    train.add_argument("--fleet", default="paper", help="a fleet's name or its JSON file (default: paper)")
+    train.add_argument(
+        "--fleet", default="paper", help="paper, compute, network, uniform, or a JSON file (default: paper)"
+    )
     train.add_argument(
         "--clock",
         choices=("macs", "measured"),
@@ -98,9 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         help="macs: deterministic, by counted work; measured: CPU time, median of 5 (default: macs)",
     )
     train.add_argument(
-        "--security", choices=("basic", "hardened"), default="hardened", help="what is checked (default: hardened)"
+        "--security",
+        choices=("basic", "hardened"),
+        default="hardened",
+        help="basic: against a server that is curious; hardened: against a malicious one (default: hardened)",
     )
-    train.add_argument("--seed", type=int, default=1, help="draws everything (default: 1)")
+    train.add_argument("--seed", type=int, default=1, help="what all chance is drawn from (default: 1)")
     train.add_argument("--init", type=Path, default=None, metavar="MODEL", help="start from a saved model.npz")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
 
@@ -116,29 +137,57 @@ def _parser() -> argparse.ArgumentParser:
         "plan",
         _plan,
         "who would prune what, and why, given everybody's times",
-        "Read clients' times from a CSV file and print the plan that every one of them would come to.\n\n"
-        "columns: client, down_s, fit_s, up_s (seconds; fit_s for the whole model), and if you like select_s, mask_s (0),\n"
-        "fit_s_K for a keep level of K per mille (by default fit_s·K/1000), weight (1), was_straggler (0), has_model (1).",
+        "Read clients' times from a CSV file and print the plan that every one of them\n"
+        "would come to.\n\n"
+        "columns that it needs:\n"
+        "  client            the client's number\n"
+        "  down_s, up_s      seconds to receive the model, and to send the update\n"
+        "  fit_s             seconds to train the whole model\n"
+        "columns that it may have:\n"
+        "  select_s, mask_s  seconds to choose neurons, and to mask the update (0)\n"
+        "  fit_s_K           seconds to train at K = 975, 950 ... 500 per mille (fit_s * K/1000)\n"
+        f"  weight            training examples, 1 to {WEIGHT_MAX} (1)\n"
+        "  was_straggler     whether it was one in the round before, 0 or 1 (0)\n"
+        "  has_model         whether it has the model before this one, 0 or 1 (1)",
     )
     plan.add_argument("times", type=Path, metavar="TIMES.csv", help="a CSV file with a header")
     plan.add_argument("--preset", choices=("hardened", "paper"), default="hardened", help="default: hardened")
-    plan.add_argument("--share", type=_ratio, default=None, help="share of candidates, 0 to 0.5 (default: 0.2)")
-    plan.add_argument("--margin", type=_ratio, default=None, help="how far above T* a straggler starts (default: 0.05)")
+    plan.add_argument("--share", type=_ratio("0.5"), default=None, help="share of candidates, 0 to 0.5 (default: 0.2)")
+    plan.add_argument(
+        "--margin",
+        type=_ratio("1"),
+        default=None,
+        help="how far above T* a straggler starts, 0 to 1 (default: 0.05; with --preset paper: 0)",
+    )
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
     plan.add_argument("--round", type=int, default=3, help="the round's number: nobody prunes in 1 and 2 (default: 3)")
+
+    attack = command(
+        "attack",
+        _attack,
+        "attack a round, without a defence and with it",
+        "Run known attacks on small rounds: each one twice, by the same attacker, against the\n"
+        "round without its defence and against the round as it is. Print what the attacker\n"
+        "got, and the rule that stopped or bounded it.",
+    )
+    attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
     return parser
 
 
-def _ratio(text: str) -> int:
-    """A ratio between 0 and 1, as per mille."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= value <= 1 or value * 1000 % 1:
-        raise argparse.ArgumentTypeError(f"a ratio is 0 to 1 in steps of 0.001, got {text}")
-    return int(value * 1000)
+def _ratio(most: str) -> Callable[[str], int]:
+    """Reads a ratio between 0 and `most` as per mille."""
+
+    def per_mille(text: str) -> int:
+        try:
+            value = Decimal(text)
+        except InvalidOperation:
+            value = Decimal("NaN")
+        if not value.is_finite() or not 0 <= value <= Decimal(most) or value * 1000 % 1:
+            raise argparse.ArgumentTypeError(f"a ratio from 0 to {most} in steps of 0.001 is expected, got {text!r}")
+        return int(value * 1000)
+
+    return per_mille
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,15 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except PreconditionError as error:
-        print(f"clip-ref {options.command}: {error.detail} [{error.rule}]", file=sys.stderr)
-        return BAD_INPUT
     except ClipError as error:
-        print(f"clip-ref {options.command}: {error}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return OK
+        what = str(error).removeprefix(f"{error.rule}: ")
+        print(f"clip-ref {options.command}: {what} [{error.rule}]", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, PreconditionError) else FAILED
     except KeyboardInterrupt:
         print(f"clip-ref {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -162,15 +206,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _need_training() -> None:
-    """Say how to get the extra, where it is missing."""
-    try:
-        import matplotlib  # noqa: F401
-        import rich  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
+    """CLI-1: say how to get the extra, where it is missing."""
+    missing = [name for name in ("torch", "matplotlib", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
         raise PreconditionError(
-            rule="CLI-1", detail=f"{error.name} is missing: training needs the extra, pip install 'clip-ref[train]'"
-        ) from None
+            rule="CLI-1",
+            detail=f"training needs {', '.join(missing)}, not installed here: pip install 'clip-ref[train]'",
+        )
+
+
+def _say(text: str) -> None:
+    """Print a result. A reader that has seen enough of it is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _verdict(good: bool, out: Path) -> int:
+    if not good:
+        raise ClipError(rule="LAB-3", detail=f"a check failed: see `checks` in {out / 'results.json'}")
+    return OK
 
 
 def _columns(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
@@ -189,23 +245,22 @@ def _demo(options: argparse.Namespace) -> int:
     rounds = demo.DEMO_ROUNDS if options.rounds is None else options.rounds
     demo.check(rounds=rounds, seed=options.seed)
     out = DEMO_OUT if options.out is None else options.out
-    training.prepare(out, parents=options.out is None)
+    training.check_out(out, parents=options.out is None)
     found = demo.run_demo(rounds=rounds, seed=options.seed, quiet=options.quiet)
     demo.write_demo(found, out)
     if options.json:
-        print(json.dumps(demo.results(found), indent=2))
+        _say(json.dumps(demo.results(found), indent=2))
     elif not options.quiet:
-        print(_columns(demo.table(found), (False, True, True, True, True)))
-        print()
-        print("\n".join(demo.check_lines(found)))
-        print(f"\nThe report with its plots: {out / 'report.md'}")
-    return OK if found.passed else FAILED
+        table = _columns(demo.table(found), (False, True, True, True, True))
+        checks = "\n".join(demo.check_lines(found))
+        _say(f"{table}\n\n{checks}\n\nThe report with its plots: {out / 'report.md'}")
+    return _verdict(found.passed, out)
 
 
 def _train(options: argparse.Namespace) -> int:
     _need_training()
     from clip_ref.lab import training
-    from clip_ref.lab.federated import Clock, RunConfig
+    from clip_ref.lab.federated import Clock, RunConfig, passed
 
     clients = options.clients
     config = RunConfig(
@@ -223,10 +278,10 @@ def _train(options: argparse.Namespace) -> int:
         config=config, out=options.out, init=options.init, resume=options.resume, quiet=options.quiet
     )
     if options.json:
-        print(json.dumps(found, indent=2))
+        _say(json.dumps(found, indent=2))
     elif not options.quiet:
-        print(training.words(found, options.out))
-    return OK if training.passed(found) else FAILED
+        _say(training.words(found, options.out))
+    return _verdict(passed(found["checks"]), options.out)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -235,10 +290,57 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     found = training.evaluate(options.model)
     if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(f"{100 * found['accuracy']:.2f} % of {found['examples']} unseen examples of {found['task']}")
+        _say(json.dumps(found, indent=2))
+    elif not options.quiet:
+        _say(f"{100 * found['accuracy']:.2f} % of {found['examples']} unseen examples of {found['task']}")
     return OK
+
+
+def _attack_name(text: str) -> str:
+    """The name of an attack; a wrong one is answered with the right ones."""
+    from clip_ref.attacks import ATTACKS
+
+    if text not in ATTACKS:
+        raise argparse.ArgumentTypeError(f"no attack {text!r}; there are {', '.join(ATTACKS)}")
+    return text
+
+
+def _attack(options: argparse.Namespace) -> int:
+    from clip_ref.attacks import ATTACKS
+
+    names = list(ATTACKS) if options.name is None else [options.name]
+    results = []
+    for name in names:
+        results.append(ATTACKS[name].run(ATTACK_SEED))
+        if not options.json and not options.quiet:
+            _say(_attack_text(ATTACKS[name], results[-1]))
+    if options.json:
+        _say(json.dumps([result.json() for result in results], indent=2))
+    other = [result.name for result in results if not ATTACKS[result.name].as_expected(result)]
+    if other:
+        print(f"clip-ref attack: not as expected: {', '.join(other)}", file=sys.stderr)
+    return FAILED if other else OK
+
+
+def _attack_text(attack: "Attack", result: "AttackResult") -> str:
+    without, against = result.without_defence, result.with_defence
+    if against.stopped_by is not None:
+        outcome = f"stopped by {against.evidence}"
+    else:
+        outcome = f"bounded by {against.bounded_by}: {against.evidence}"
+
+    def wrapped(label: str, text: str) -> str:
+        return textwrap.fill(text, width=88, initial_indent=f"  {label:10}", subsequent_indent=" " * 12)
+
+    return "\n".join(
+        [
+            f"{attack.name}: {attack.title}",
+            wrapped("attack", attack.story),
+            wrapped("without", f"{'succeeds' if without.succeeded else 'fails'}: {without.evidence}"),
+            wrapped("with", f"{'succeeds' if against.succeeded else 'fails'}, {outcome}"),
+            "",
+        ]
+    )
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -254,9 +356,10 @@ def _plan(options: argparse.Namespace) -> int:
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
     plan = identify(records=records, params=params, round=RoundNumber(options.round))
-    print(
-        json.dumps(_plan_json(plan, records, params), indent=2) if options.json else _plan_text(plan, records, params)
-    )
+    if options.json:
+        _say(json.dumps(_plan_json(plan, records, params), indent=2))
+    elif not options.quiet:
+        _say(_plan_text(plan, records, params))
     return OK
 
 
@@ -300,73 +403,98 @@ def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
         )
     pruning = sum(verdict.keep < 1000 for verdict in plan.verdicts.values())
     head = (
-        f"T* = {plan.target / 1e6:.3f} s, the slowest client that is not a candidate. {pruning} of {len(rows) - 1} prune, "
-        f"in blocks of at least {params.block_size}."
+        f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate. "
+        f"{pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
     )
     return f"{head}\n\n{_columns(rows, (True, True, False, True, True, False))}"
 
 
-_TIMES: Final = ("down_s", "select_s", "mask_s", "up_s")
+_NEEDED: Final = ("client", "down_s", "fit_s", "up_s")
+_OTHERS: Final = ("select_s", "mask_s", "weight", "was_straggler", "has_model")
+
+LONGEST: Final = 10**9
+"""The longest time that a file may hold, in seconds."""
+
+
+@attrs.frozen
+class _Row:
+    """A row of a file of times."""
+
+    where: str
+    cells: Mapping[str, str]
+
+    def refuse(self, detail: str) -> PreconditionError:
+        return _unreadable(f"{self.where}: {detail}")
+
+    def number(self, name: str, default: str = "", *, low: int = 0, high: int, whole: bool = True) -> Decimal:
+        """The cell in this column, or the default if it is empty or there is no such column."""
+        written = self.cells.get(name) or default
+        try:
+            value = Decimal(written)
+        except InvalidOperation:
+            value = Decimal("NaN")
+        if not value.is_finite() or not low <= value <= high or (whole and value % 1):
+            kind = "a whole number" if whole else "a number"
+            raise self.refuse(f"{name} is {written!r}, {kind} from {low} to {high} is expected")
+        return value
+
+    def seconds(self, name: str, default: str = "") -> Decimal:
+        return self.number(name, default, high=LONGEST, whole=False)
+
+    def micros(self, name: str, default: str = "") -> int:
+        return round(self.seconds(name, default) * 1_000_000)
 
 
 def read_times(path: Path, *, grid: Sequence[int]) -> dict[ClientId, TimeRecord]:
     """The time records in a CSV file; `PreconditionError` (CLI-2) names the file, the line and the column."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise PreconditionError(rule="CLI-2", detail=f"cannot read {path}: {reason}") from None
-    reader = csv.DictReader(text.splitlines())
-    columns = set(reader.fieldnames or ())
-    needed, known = {"client", "down_s", "fit_s", "up_s"}, {"weight", "was_straggler", "has_model", *_TIMES}
-    known |= needed | {f"fit_s_{keep}" for keep in grid}
-    if needed - columns or columns - known:
-        problem = f"lacks {sorted(needed - columns)}" if needed - columns else f"has unknown {sorted(columns - known)}"
-        raise PreconditionError(rule="CLI-2", detail=f"{path} {problem}; see clip-ref plan --help for the columns")
     records: dict[ClientId, TimeRecord] = {}
-    for number, row in enumerate(reader, start=2):
-
-        def refuse(detail: str, number: int = number) -> PreconditionError:
-            return PreconditionError(rule="CLI-2", detail=f"{path}, line {number}: {detail}")
-
-        def cell(name: str, default: str, row: dict[str, Any] = row) -> Decimal:
-            written = row.get(name) or default
-            try:
-                value = Decimal(written)
-            except InvalidOperation:
-                value = Decimal("NaN")
-            if not value.is_finite() or value < 0:
-                raise refuse(f"{name} is {written!r}, a number from 0 is expected")
-            return value
-
-        def whole(name: str, default: str) -> int:
-            value = cell(name, default)
-            if value % 1:
-                raise refuse(f"{name} is {value}, a whole number is expected")
-            return int(value)
-
-        def micros(name: str, default: str) -> int:
-            return saturate(round(cell(name, default) * 1_000_000))
-
-        if None in row or None in row.values():
-            raise refuse("has another number of cells than the header")
-        client = ClientId(whole("client", "NaN"))
+    for row in _rows(path, known={*_NEEDED, *_OTHERS, *(f"fit_s_{keep}" for keep in grid)}):
+        client = ClientId(int(row.number("client", high=SERVER - 1)))
         if client in records:
-            raise refuse(f"client {client} appears twice")
-        fit = cell("fit_s", "NaN")
+            raise row.refuse(f"client {client} appears twice")
+        whole_model = row.seconds("fit_s")
         records[client] = TimeRecord(
             has_time=True,
-            has_model=whole("has_model", "1") > 0,
-            was_straggler=whole("was_straggler", "0") > 0,
-            down=micros("down_s", "NaN"),
-            select=micros("select_s", "0"),
-            mask=micros("mask_s", "0"),
-            up=micros("up_s", "NaN"),
-            fit=tuple(micros(f"fit_s_{keep}", str(fit * keep / 1000)) for keep in grid),
-            weight=whole("weight", "1"),
+            has_model=bool(row.number("has_model", "1", high=1)),
+            was_straggler=bool(row.number("was_straggler", "0", high=1)),
+            down=row.micros("down_s"),
+            select=row.micros("select_s", "0"),
+            mask=row.micros("mask_s", "0"),
+            up=row.micros("up_s"),
+            fit=tuple(row.micros(f"fit_s_{keep}", str(whole_model * keep / 1000)) for keep in grid),
+            weight=int(row.number("weight", "1", low=1, high=WEIGHT_MAX)),
             entropy=b"",
         )
     return records
+
+
+def _rows(path: Path, *, known: Set[str]) -> list[_Row]:
+    """The rows of a file that has the needed columns, and no others than `known` ones."""
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        columns = reader.fieldnames or ()
+        rows = [_Row(f"{path}, line {reader.line_num}", cells) for cells in reader]
+    except OSError as error:
+        raise _unreadable(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _unreadable(f"cannot read {path}: not a text file in UTF-8") from None
+    except csv.Error as error:
+        raise _unreadable(f"{path} is not a CSV file: {error}") from None
+    for problem, names in (
+        ("lacks", [name for name in _NEEDED if name not in columns]),
+        ("has an unknown", [name for name in columns if name not in known]),
+        ("repeats", [name for name in columns if columns.count(name) > 1]),
+    ):
+        if names:
+            raise _unreadable(f"{path} {problem} column {names[0]!r}; clip-ref plan --help lists the columns")
+    for row in rows:
+        if None in row.cells or None in row.cells.values():
+            raise row.refuse("has another number of cells than the header")
+    return rows
+
+
+def _unreadable(detail: str) -> PreconditionError:
+    return PreconditionError(rule="CLI-2", detail=detail)
 
 
 if __name__ == "__main__":

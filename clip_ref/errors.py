@@ -66,11 +66,23 @@ class WireError(ContributionError):
 
 
 @attrs.frozen
+class TranscriptError(ClipError):
+    """A recorded transcript that is not as its recorder left it."""
+
+    entry: int
+    """The first entry that is damaged, from 1; 0 is what precedes the entries."""
+
+    def __str__(self) -> str:
+        """One line: the rule, the entry, then what was wrong."""
+        return f"{self.rule}: entry {self.entry} of the transcript: {self.detail}"
+
+
+@attrs.frozen
 class RoundAborted(ClipError):
     """Fewer clients than the threshold are left; nothing was revealed."""
 
     stage: str
-    """The stage at which the round ended: `U1`, `U2`, `U3` or `U5`."""
+    """The stage at which the round ended: `U1`, `U2`, `U3`, `U4` or `U5`."""
 
     have: int
     """How many clients are left, a count."""

@@ -9,12 +9,17 @@ import attrs
 import numpy as np
 from plain import digest, le
 
+from clip_ref.agreement import signed
+from clip_ref.keys import NO_IDENTITIES, Directory, identity_key
 from clip_ref.layout import Layout, dense_chain
 from clip_ref.messages import (
     Advertise,
+    Agreed,
     Announce,
     ClientMessage,
+    Consistent,
     Deliver,
+    Header,
     MaskedInput,
     Open,
     Roster,
@@ -22,9 +27,9 @@ from clip_ref.messages import (
     TimeRecord,
     Unmask,
 )
-from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Selection, SlackSeed
-from clip_ref.round import Assignment, Client, Server, State, ids
-from clip_ref.values import ClientId, Floats, RoundNumber
+from clip_ref.params import Encoding, Mean, Params, PruningPolicy, SecurityLevel, Selection, SlackSeed
+from clip_ref.round import Assignment, Client, Leg, Server, State, ids
+from clip_ref.values import ClientId, Floats, RoundNumber, SigningKey
 
 LAYOUT = dense_chain(2, 6, 4, 2)
 """d = 56 weights in two hidden layers."""
@@ -51,9 +56,30 @@ def policy_of(
     )
 
 
-def params_of(policy: PruningPolicy, *, clients: int = 5, threshold: int = 3, bits: int = 32) -> Params:
-    encoding = Encoding(ring_bits=bits, value_bits=10, weight_max=50)
-    return Params(clients=clients, threshold=threshold, policy=policy, encoding=encoding)
+def params_of(
+    policy: PruningPolicy, *, clients: int = 5, threshold: int = 3, bits: int = 32, hardened: bool = False
+) -> Params:
+    return Params(
+        clients=clients,
+        threshold=threshold,
+        policy=policy,
+        encoding=Encoding(ring_bits=bits, value_bits=10, weight_max=50),
+        security=SecurityLevel.HARDENED if hardened else SecurityLevel.BASIC,
+    )
+
+
+def legs_of(params: Params) -> list[Leg]:
+    """Level `basic` has no consistency."""
+    return [leg for leg in Leg if params.hardened or leg is not Leg.CONSISTENCY]
+
+
+def identity_of(client: ClientId) -> SigningKey:
+    return SigningKey(digest(b"test identity", le(client, 4)))
+
+
+def directory_of(params: Params, roster: Iterable[ClientId]) -> Directory:
+    """Everybody's identity, at level `hardened`."""
+    return Directory({u: identity_key(identity_of(u)) for u in roster}) if params.hardened else NO_IDENTITIES
 
 
 def models(seed: int = 0) -> tuple[Floats, Floats]:
@@ -78,21 +104,35 @@ def time_of(client: ClientId, slow: bool) -> int:
     return (650_000 if client % 2 else 800_000) if slow else 500_000
 
 
-def client_of(me: ClientId, params: Params, record: TimeRecord, *, seed: int = 0, **more: Any) -> Client:
+def client_of(
+    me: ClientId,
+    params: Params,
+    record: TimeRecord,
+    directory: Directory = NO_IDENTITIES,
+    *,
+    seed: int = 0,
+    **more: Any,
+) -> Client:
     """Holds the history of `state_of()`; its entropy depends on its id and `seed` alone."""
-    more = {"history": models()[1]} | more
-    entropy = digest(b"test entropy", le(seed, 8), le(me, 4))
-    return Client(me=me, params=params, layout=LAYOUT, record=record, entropy=entropy, **more)
+    return Client(
+        me=me,
+        params=params,
+        layout=LAYOUT,
+        record=record,
+        entropy=digest(b"test entropy", le(seed, 8), le(me, 4)),
+        identity=identity_of(me) if params.hardened else None,
+        directory=directory,
+        **{"history": models()[1]} | more,
+    )
 
 
 def clients_of(
-    params: Params, roster: Iterable[ClientId], slow: Iterable[ClientId] = (), *, seed: int = 0
+    params: Params, roster: Iterable[ClientId], slow: Iterable[ClientId] = (), *, seed: int = 0, **more: Any
 ) -> dict[ClientId, Client]:
-    late, grid = set(slow), params.policy.grid
-    return {
-        u: client_of(u, params, record_of(time_of(u, u in late), weight=weight_of(u), grid=grid), seed=seed)
-        for u in roster
-    }
+    roster, late, grid = list(roster), set(slow), params.policy.grid
+    records = {u: record_of(time_of(u, u in late), weight=weight_of(u), grid=grid) for u in roster}
+    directory = directory_of(params, roster)
+    return {u: client_of(u, params, records[u], directory, seed=seed, **more) for u in roster}
 
 
 def weight_of(client: ClientId) -> int:
@@ -185,68 +225,90 @@ class InTransit(Server):
         super().accept(self._up(message))
 
 
+def signed_again(server: Server, message: Any) -> Any:
+    """A message of a lying client: changed after it was made, and then signed, as only the client itself can."""
+    header = Header(server.context.session, server.context.round, message.sender)
+    return signed(message=message, header=header, context=server._ctx, secret=identity_of(message.sender))
+
+
 @attrs.define
 class Walk:
-    """A round by hand, up to any message: what each client is about to get is in `open`, `roster`, `deliver`, `announce`."""
+    """A round by hand, up to any leg: what each client is about to get, and what each has answered."""
 
     params: Params
     clients: dict[ClientId, Client]
     server: Server
     open: Open
-    roster: Roster
-    deliver: dict[ClientId, Deliver]
-    announce: Announce
+    roster: Roster = attrs.field(factory=lambda: Roster(()))
+    deliver: dict[ClientId, Deliver] = attrs.field(factory=dict)
+    announce: Announce = attrs.field(factory=lambda: Announce(()))
+    agreed: Agreed = attrs.field(factory=lambda: Agreed(()))
     adverts: dict[ClientId, Advertise] = attrs.field(factory=dict)
     shares: dict[ClientId, ShareKeys] = attrs.field(factory=dict)
     assignments: dict[ClientId, Assignment] = attrs.field(factory=dict)
     inputs: dict[ClientId, MaskedInput] = attrs.field(factory=dict)
+    statements: dict[ClientId, Consistent] = attrs.field(factory=dict)
     unmasks: dict[ClientId, Unmask] = attrs.field(factory=dict)
 
 
 def walk(
-    until: str,
+    until: Leg | None,
     *,
     params: Params | None = None,
     state: State | None = None,
     slow: Iterable[int] = (),
-    without: Callable[[str, ClientId], bool] = lambda leg, client: False,
-    seed: int = 0,
+    without: Callable[[Leg, ClientId], bool] = lambda leg, client: False,
+    **more: Any,
 ) -> Walk:
-    """Go through the legs before `until`: `advertise`, `share`, `input`, `unmask` or `end`.
+    """Go through the legs before `until`, or all: up to where the server's messages of that leg are made.
 
     `without(leg, client)` says whose message does not reach the server.
     """
     params = params_of(policy_of()) if params is None else params
     roster = ids(params.clients)
-    server = Server(params=params, layout=LAYOUT, state=state_of() if state is None else state)
-    clients = clients_of(params, roster, [ClientId(u) for u in slow], seed=seed)
-    out = Walk(params, clients, server, server.open(), Roster(()), {}, Announce(()))
-    if until == "advertise":
+    clients = clients_of(params, roster, [ClientId(u) for u in slow], **more)
+    server = Server(
+        params=params,
+        layout=LAYOUT,
+        state=state_of() if state is None else state,
+        directory=directory_of(params, roster),
+    )
+    out = Walk(params, clients, server, server.open())
+
+    def hand_in(leg: Leg, answers: Mapping[ClientId, ClientMessage]) -> None:
+        for u, answer in answers.items():
+            if not without(leg, u):
+                server.accept(answer)
+
+    if until is Leg.ADVERTISE:
         return out
     out.adverts = {u: c.open(out.open) for u, c in clients.items()}
-    for u, advert in out.adverts.items():
-        if not without("advertise", u):
-            server.accept(advert)
+    hand_in(Leg.ADVERTISE, out.adverts)
     out.roster = server.close_advertise()
-    if until == "share":
+    if until is Leg.SHARE:
         return out
     out.shares = {u: clients[u].roster(out.roster) for u in server.u1}
-    for u, share in out.shares.items():
-        if not without("share", u):
-            server.accept(share)
+    hand_in(Leg.SHARE, out.shares)
     out.deliver = server.close_share()
-    if until == "input":
+    if until is Leg.INPUT:
         return out
     out.assignments = {u: clients[u].deliver(m) for u, m in out.deliver.items()}
     out.inputs = {u: clients[u].masked_input(update) for u, update in train(out.assignments).items()}
-    for u, masked in out.inputs.items():
-        if not without("input", u):
-            server.accept(masked)
+    hand_in(Leg.INPUT, out.inputs)
     out.announce = server.close_input()
-    if until == "unmask":
+    if until is Leg.CONSISTENCY or (until is Leg.UNMASK and not params.hardened):
         return out
-    out.unmasks = {u: clients[u].unmask(out.announce) for u in server.u3}
-    for u, unmask in out.unmasks.items():
-        if not without("unmask", u):
-            server.accept(unmask)
+    for u in server.u3:
+        answer = clients[u].announce(out.announce)
+        if isinstance(answer, Consistent):
+            out.statements[u] = answer
+        else:
+            out.unmasks[u] = answer
+    if params.hardened:
+        hand_in(Leg.CONSISTENCY, out.statements)
+        out.agreed = server.close_consistency()
+        if until is Leg.UNMASK:
+            return out
+        out.unmasks = {u: clients[u].agreed(out.agreed) for u in server.u3}
+    hand_in(Leg.UNMASK, out.unmasks)
     return out

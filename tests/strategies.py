@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from clip_ref.canonical import SESSION_BYTES, RoundContext
 from clip_ref.errors import SERVER
-from clip_ref.keys import KEY_BYTES
+from clip_ref.keys import KEY_BYTES, SIGNATURE_BYTES
 from clip_ref.layout import Axis, Layer, Layout, Tensor, dense_chain, kept_count
 from clip_ref.messages import (
     SHARE_BYTES,
     Advertise,
+    Agreed,
     Announce,
+    Consistent,
     Deliver,
     Envelope,
     Header,
@@ -313,6 +315,7 @@ def sizes(draw: st.DrawFn) -> Sizes:
         model=model,
         vector=model + draw(st.integers(1, 3)),
         ring=draw(rings()),
+        hardened=draw(st.booleans()),
     )
 
 
@@ -334,26 +337,38 @@ def sent(draw: st.DrawFn, kinds: tuple[type[Message], ...] = KINDS) -> Sent:
     def blob(length: int) -> bytes:
         return draw(st.binary(min_size=length, max_size=length))
 
-    def envelopes() -> tuple[Envelope, ...]:
-        peers = draw(rosters(min_size=0, max_size=limits.clients - 1))
-        return tuple(Envelope(p, blob(limits.sealed_shares), blob(limits.sealed_record)) for p in peers)
+    def hardened(length: int) -> bytes:
+        return blob(length) if limits.hardened else b""
 
-    def shares() -> tuple[tuple[ClientId, bytes], ...]:
-        return tuple((c, blob(SHARE_BYTES)) for c in draw(rosters(min_size=0, max_size=limits.clients)))
+    def clients(fewer: int = 0) -> tuple[ClientId, ...]:
+        return draw(rosters(min_size=0, max_size=limits.clients - fewer))
+
+    def envelopes() -> tuple[Envelope, ...]:
+        shares, record = limits.sealed_shares, limits.sealed_record
+        return tuple(Envelope(p, blob(shares), blob(record), hardened(64)) for p in clients(fewer=1))
+
+    def entries(length: int) -> tuple[tuple[ClientId, bytes], ...]:
+        return tuple((c, blob(length)) for c in clients())
 
     def bundle(client: ClientId) -> Advertise:
-        return Advertise(client, blob(KEY_BYTES), blob(KEY_BYTES))
+        keys, commitments = (blob(KEY_BYTES), blob(KEY_BYTES)), (hardened(32), hardened(32))
+        return Advertise(client, *keys, *commitments, signature())
+
+    def signature() -> bytes:
+        return hardened(SIGNATURE_BYTES)
 
     makers: dict[Any, Any] = {
         Open: lambda: Open(context),
         Advertise: lambda: bundle(sender),
-        Roster: lambda: Roster(tuple(bundle(c) for c in draw(rosters(min_size=0, max_size=limits.clients)))),
-        ShareKeys: lambda: ShareKeys(sender, envelopes()),
+        Roster: lambda: Roster(tuple(map(bundle, clients()))),
+        ShareKeys: lambda: ShareKeys(sender, envelopes(), hardened(64), signature()),
         Deliver: lambda: Deliver(envelopes(), draw(floats(limits.model))),
-        MaskedInput: lambda: MaskedInput(sender, draw(ring_vectors(limits.ring, limits.vector))),
-        Announce: lambda: Announce(draw(rosters(min_size=0, max_size=limits.clients))),
-        Unmask: lambda: Unmask(sender, shares(), shares()),
+        MaskedInput: lambda: MaskedInput(sender, draw(ring_vectors(limits.ring, limits.vector)), signature()),
+        Announce: lambda: Announce(clients()),
+        Consistent: lambda: Consistent(sender, draw(digests()), signature()),
+        Agreed: lambda: Agreed(entries(SIGNATURE_BYTES)),
+        Unmask: lambda: Unmask(sender, entries(SHARE_BYTES), entries(SHARE_BYTES), signature()),
     }
-    from_server = kind in (Open, Roster, Deliver, Announce)
+    from_server = kind in (Open, Roster, Deliver, Announce, Agreed)
     header = Header(context.session, context.round, SERVER if from_server else sender)
     return Sent(makers[kind](), header, limits)

@@ -8,7 +8,7 @@ import plain
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import contexts, digests, floats
+from strategies import contexts, digests, floats, rosters
 
 from clip_ref.canonical import (
     LABEL,
@@ -17,12 +17,13 @@ from clip_ref.canonical import (
     Writer,
     array_digest,
     digest,
+    mask_context,
     model_digest,
     prefixed,
     unsigned,
 )
 from clip_ref.errors import SERVER, PreconditionError, WireError
-from clip_ref.values import Digest, Floats, RoundNumber
+from clip_ref.values import ClientId, Digest, Floats, RoundNumber
 
 WIDTHS = (8, 16, 32, 64)
 
@@ -152,6 +153,18 @@ def test_a_session_is_16_bytes(length: int) -> None:
     with pytest.raises(PreconditionError, match=f"16 bytes, got {length}") as caught:
         RoundContext(bytes(length), RoundNumber(1), zero, zero, zero, zero)
     assert caught.value.rule == "CTX-3"
+
+
+@pytest.mark.rule("CTX-5")
+@given(ctx=digests(), u2=rosters(min_size=0), other=rosters(min_size=0), data=st.data())
+def test_the_context_of_masks_digests_u2(
+    ctx: Digest, u2: tuple[ClientId, ...], other: tuple[ClientId, ...], data: st.DataObject
+) -> None:
+    digest = mask_context(ctx=ctx, u2=u2)
+    assert digest == plain.digest(b"context of masks", ctx, *(plain.le(u, 4) for u in u2))
+    assert mask_context(ctx=ctx, u2=data.draw(st.permutations(u2))) == digest
+    assert (mask_context(ctx=ctx, u2=other) == digest) == (other == u2)
+    assert mask_context(ctx=digest, u2=u2) != digest
 
 
 # Reader and writer

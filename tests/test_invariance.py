@@ -355,3 +355,10 @@ def test_vector_the_threshold_is_strict() -> None:
     scores = LayerScores("layer", np.array([1, 2, 3]), np.array([2, 2, 2]))
     for threshold, want in ((0, "000"), (500, "000"), (501, "100"), (1000, "100"), (1001, "110"), (1501, "111")):
         assert invariant(scores=scores, threshold=threshold).tolist() == [digit == "1" for digit in want]
+
+
+@pytest.mark.rule("INV-8")
+def test_vector_the_threshold_is_exact_where_floats_are_not() -> None:
+    """Ratios 1 and 1 − 2⁻⁵⁸; the pooled mean is 1 − 2⁻⁵⁹, between them. In float64 all three are 1."""
+    scores = LayerScores("layer", np.array([2**58, 2**58 - 1]), np.array([2**58, 2**58]))
+    assert invariant(scores=scores, threshold=1000).tolist() == [False, True]

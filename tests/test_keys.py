@@ -4,27 +4,33 @@ from typing import Any
 
 import plain
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import client_ids, digests, secret_keys, seeds
+from strategies import client_ids, digests, rosters, secret_keys, seeds
 
 from clip_ref.canonical import RoundContext
-from clip_ref.errors import ContributionError
+from clip_ref.errors import SERVER, ContributionError
 from clip_ref.keys import (
     LOW_ORDER,
+    NO_IDENTITIES,
+    SIGNATURE_BYTES,
     TAG_BYTES,
+    Directory,
     agree,
     check_public_key,
+    identity_key,
     pair_seed,
     public_key,
     seal,
     self_mask_seed,
+    sign,
     unseal,
 )
 from clip_ref.rand import derive
-from clip_ref.values import ClientId, Digest, RoundNumber, SecretKey, Seed
+from clip_ref.values import NO_DIGEST, ClientId, Digest, RoundNumber, SecretKey, Seed, SigningKey
 
 P = 2**255 - 19
 ONE, TWO, THREE = ClientId(1), ClientId(2), ClientId(3)
@@ -80,18 +86,19 @@ def _times_two(u: int) -> int | None:
 
 @pytest.mark.rule("KEY-3")
 def test_the_list_of_low_order_points_is_complete() -> None:
-    """Curve and twist have order 8·prime and 4·prime. Order 2 is u = 0 (u² + 486662·u + 1 has no root), order 4 doubles to 0,
-    so u² = 1, and order 8 doubles to 1 or −1: (u² − 1)² = ±4·u·(u² + 486662·u + 1), at most 8 roots; the list has those that
-    exist."""  # fmt: skip
+    """Curve and twist have order 8·prime and 4·prime, so what is of low order has order 1, 2, 4 or 8.
+
+    Order 2 is u = 0, as u² + 486662·u + 1 has no root. Order 4 doubles to 0, so u² = 1. Order 8 doubles to 1 or −1:
+    (u² − 1)² = ±4·u·(u² + 486662·u + 1), whose roots in the field are counted.
+    """
     listed = {int.from_bytes(key, "little") for key in LOW_ORDER}
     assert pow(486662**2 - 4, (P - 1) // 2, P) == P - 1  # not a square
     order_four = {u for u in listed if _times_two(u) == 0}
     assert order_four == {1, P - 1}
     order_eight = {u for u in listed if _times_two(u) in order_four}
     assert listed == {0} | order_four | order_eight
-    # u⁴ − 2u² + 1 = ±4(u³ + 486662u² + u): for −1 no root in the field, for +1 as many as a gcd with u^p − u finds.
-    for sign, count in ((1, 2), (-1, 0)):
-        quartic = [1, -4 * sign, -2 - 4 * 486662 * sign, -4 * sign, 1]  # u⁰ … u⁴
+    for side, count in ((1, 2), (-1, 0)):
+        quartic = [1, -4 * side, -2 - 4 * 486662 * side, -4 * side, 1]  # u⁰ … u⁴
         assert _roots(quartic) == count
     assert len(order_eight) == 2
 
@@ -304,3 +311,106 @@ def test_a_changed_ciphertext_does_not_open(at: int, flip: int, cut: int, more: 
         with pytest.raises(ContributionError) as caught:
             unseal(bad, **CHANNEL)
         assert caught.value.rule == "KEY-6"
+
+
+# Identities
+
+# RFC 8032, section 7.1, tests 1 and 2
+RFC_8032 = [
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
+        "655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
+        "b00d291612bb0c00",
+    ),
+]
+STATEMENT = Digest(b"\x22" * 32)
+
+
+def _identity(client: int) -> SigningKey:
+    return SigningKey(plain.digest(b"identity", plain.le(client, 4)))
+
+
+def _directory(*clients: int) -> Directory:
+    return Directory({ClientId(u): identity_key(_identity(u)) for u in clients})
+
+
+@pytest.mark.rule("KEY-7")
+@pytest.mark.parametrize(("secret", "public", "text", "signature"), RFC_8032)
+def test_signatures_are_rfc_8032(secret: str, public: str, text: str, signature: str) -> None:
+    key = SigningKey(bytes.fromhex(secret))
+    assert identity_key(key).hex() == public
+    assert sign(secret=key, statement=Digest(bytes.fromhex(text))).hex() == signature
+
+
+@pytest.mark.rule("KEY-7", "KEY-9")
+@given(secret=st.binary(min_size=32, max_size=32).map(SigningKey), statement=digests(), client=client_ids())
+def test_a_signature_verifies(secret: SigningKey, statement: Digest, client: ClientId) -> None:
+    signature = sign(secret=secret, statement=statement)
+    assert len(signature) == SIGNATURE_BYTES
+    assert sign(secret=secret, statement=statement) == signature
+    Ed25519PublicKey.from_public_bytes(identity_key(secret)).verify(signature, statement)
+    Directory({client: identity_key(secret)}).verify(signer=client, signature=signature, statement=statement)
+
+
+@pytest.mark.rule("KEY-8")
+def test_a_directory_digest_is_pinned() -> None:
+    keys = {ClientId(9): b"n" * 32, ClientId(2): b"t" * 32}
+    assert Directory(keys).digest() == plain.digest(
+        b"directory", plain.le(2, 4) + b"t" * 32, plain.le(9, 4) + b"n" * 32
+    )
+    assert list(Directory(keys).keys) == [2, 9]
+    assert list(keys) == [9, 2]
+    assert NO_IDENTITIES.digest() == Directory({}).digest() == NO_DIGEST
+
+
+@pytest.mark.rule("KEY-8")
+@given(roster=rosters(min_size=2), data=st.data())
+def test_another_directory_has_another_digest(roster: tuple[ClientId, ...], data: st.DataObject) -> None:
+    keys = {u: plain.digest(b"key", plain.le(u, 4)) for u in roster}
+    digest = Directory(keys).digest()
+    one, two = data.draw(st.permutations(roster))[:2]
+    swapped = keys | {one: keys[two], two: keys[one]}
+    fewer = {u: key for u, key in keys.items() if u != one}
+    other = keys | {one: bytes(32)}
+    assert Directory(dict(reversed(keys.items()))).digest() == digest
+    assert len({digest, *(Directory(each).digest() for each in (swapped, fewer, other))}) == 4
+
+
+@pytest.mark.rule("KEY-9")
+@given(at=st.integers(0, 63), flip=st.integers(1, 255), bit=st.integers(0, 255))
+def test_what_is_not_that_clients_signature_is_refused(at: int, flip: int, bit: int) -> None:
+    directory, good = _directory(1, 2), sign(secret=_identity(1), statement=STATEMENT)
+    flipped = good[:at] + bytes([good[at] ^ flip]) + good[at + 1 :]
+    other = Digest((int.from_bytes(STATEMENT, "little") ^ 1 << bit).to_bytes(32, "little"))
+    bad = [
+        (ONE, flipped, STATEMENT),
+        (ONE, good, other),
+        (ONE, sign(secret=_identity(2), statement=STATEMENT), STATEMENT),
+        (ONE, good[:at], STATEMENT),
+        (ONE, good + b"x", STATEMENT),
+        (TWO, good, STATEMENT),
+        (THREE, good, STATEMENT),
+    ]
+    for signer, signature, statement in bad:
+        with pytest.raises(ContributionError) as caught:
+            directory.verify(signer=signer, signature=signature, statement=statement, field="bundle")
+        assert (caught.value.rule, caught.value.culprit, caught.value.field) == ("KEY-9", signer, "bundle")
+    directory.verify(signer=ONE, signature=good, statement=STATEMENT)
+
+
+@pytest.mark.rule("KEY-9")
+def test_nobody_is_known_without_a_directory() -> None:
+    good = sign(secret=_identity(1), statement=STATEMENT)
+    for directory, signer in ((NO_IDENTITIES, ONE), (_directory(1), ClientId(SERVER))):
+        with pytest.raises(ContributionError, match="no pinned directory") as caught:
+            directory.verify(signer=signer, signature=good, statement=STATEMENT)
+        assert (caught.value.rule, caught.value.culprit, caught.value.field) == ("KEY-9", signer, "signature")

@@ -223,6 +223,12 @@ W = Tensor("w", (Axis(4, "a"), Axis(3)))
         pytest.param((W,), (Layer("a", 8),), "cannot hold 8 neurons", id="an axis that is too short"),
         pytest.param((Tensor("w", (Axis(4, "a", inner=2),)),), (Layer("a", 4),), "times 2", id="inner too large"),
         pytest.param((W,), (Layer("a", 4), Layer("b", 2)), "layer b owns no axis", id="a layer without axes"),
+        pytest.param(
+            (Tensor("w", (Axis(2, "a"), Axis(2, "a"), Axis(1), Axis(4, "a"))),),
+            (Layer("a", 2),),
+            "at most two axes",
+            id="three axes of a layer",
+        ),
     ],
 )
 def test_a_layout_that_contradicts_itself_is_refused(

@@ -1,5 +1,8 @@
 """Messages: what a receiver checks before it believes one, and what must not show in a log."""
 
+from typing import Any
+
+import attrs
 import numpy as np
 import plain
 import pytest
@@ -103,6 +106,18 @@ def test_a_roster_digest_is_pinned() -> None:
     assert roster.digest() == plain.digest(b"roster", *parts)
     assert Roster(roster.bundles[::-1]).digest() != roster.digest()
     assert Roster(roster.bundles[:1]).digest() != roster.digest()
+
+
+@pytest.mark.rule("MSG-3")
+def test_a_roster_digest_covers_commitments_but_not_signatures() -> None:
+    com_a, com_b = b"c" * 32, b"d" * 32
+    bundle = Advertise(SEVEN, KEY_A, KEY_B, com_a, com_b, b"S" * 64)
+    digest = Roster((bundle,)).digest()
+    assert digest == plain.digest(b"roster", plain.le(7, 4) + KEY_A + KEY_B + com_a + com_b)
+    assert Roster((attrs.evolve(bundle, signature=b"T" * 64),)).digest() == digest
+    for field in ("channel_key", "mask_key", "record_commitment", "seed_commitment"):
+        changed: dict[str, Any] = {field: b"x" * 32}
+        assert Roster((attrs.evolve(bundle, **changed),)).digest() != digest
 
 
 @given(record=time_records(levels=3), level=st.integers(0, 2))

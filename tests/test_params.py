@@ -1,5 +1,6 @@
 """Parameters: what contradicts itself is refused, and two parties with different ones have different digests."""
 
+from enum import StrEnum
 from typing import Any
 
 import attrs
@@ -43,6 +44,32 @@ def test_ratios_stay_in_range(field: str, high: int) -> None:
         with pytest.raises(ParameterError, match=f"{field} must be 0 … {high} ‰, got {value}") as caught:
             PruningPolicy(**{field: value})  # type: ignore[arg-type]
         assert caught.value.rule == "PAR-1"
+
+
+@pytest.mark.rule("PAR-1")
+@pytest.mark.parametrize("choice", [Score, Selection, SlackSeed, Mean, Weighting, SecurityLevel])
+def test_a_choice_is_one_of_its_names(choice: type[StrEnum]) -> None:
+    assert [choice(each.value) for each in choice] == list(choice)
+    names = ", ".join(f"`{each.value}`" for each in choice)
+    others: tuple[Any, ...] = ("other", "", None, 1)
+    for bad in others:
+        with pytest.raises(ParameterError, match=f"is no {choice.__name__.lower()}; there are {names}") as caught:
+            choice(bad)
+        assert caught.value.rule == "PAR-1"
+
+
+@pytest.mark.rule("PAR-1")
+def test_a_choice_may_be_given_by_name() -> None:
+    what: dict[str, Any] = {"score": "max", "selection": "strict", "slack_seed": "context", "mean": "dilute"}
+    policy = PruningPolicy(**what)
+    assert attrs.asdict(policy) == attrs.asdict(PruningPolicy()) | {
+        "score": Score.MAX, "selection": Selection.STRICT, "slack_seed": SlackSeed.CONTEXT, "mean": Mean.DILUTE,
+    }  # fmt: skip
+    weighting: Any = "uniform"
+    assert Encoding(weighting=weighting).weighting is Weighting.UNIFORM
+    for field in what:
+        with pytest.raises(ParameterError, match="there are"):
+            PruningPolicy(**what | {field: "other"})
 
 
 @pytest.mark.rule("PAR-2")
@@ -214,10 +241,27 @@ def test_accepted_sums_fit_in_half_the_ring(made: Params) -> None:
 
 
 @pytest.mark.rule("PAR-8")
-def test_the_hardened_level_is_refused_until_it_exists() -> None:
-    with pytest.raises(ParameterError, match="not in this version; use `basic`") as caught:
-        Params(clients=20, security=SecurityLevel.HARDENED)
-    assert caught.value.rule == "PAR-8"
+@given(clients=st.integers(2, 255), data=st.data())
+def test_hardened_needs_more_than_half_of_clients_and_colluders(clients: int, data: st.DataObject) -> None:
+    threshold = data.draw(st.integers(2, clients))
+    colluders = data.draw(st.integers(0, threshold - 1))
+    what: dict[str, Any] = {"threshold": threshold, "colluders": colluders, "encoding": SMALL}
+    assert not Params(clients=clients, **what).hardened
+    if 2 * threshold > clients + colluders:
+        assert Params(clients=clients, security=SecurityLevel.HARDENED, **what).hardened
+    else:
+        with pytest.raises(ParameterError, match="needs 2t > n") as caught:
+            Params(clients=clients, security=SecurityLevel.HARDENED, **what)
+        assert caught.value.rule == "PAR-8"
+
+
+@pytest.mark.rule("PAR-8")
+def test_hardened_at_its_edge() -> None:
+    Params(clients=20, threshold=11, security=SecurityLevel.HARDENED)
+    Params(clients=20, threshold=14, colluders=7, security=SecurityLevel.HARDENED)
+    for threshold, colluders in ((10, 0), (14, 8)):
+        with pytest.raises(ParameterError, match="raise the threshold"):
+            Params(clients=20, threshold=threshold, colluders=colluders, security=SecurityLevel.HARDENED)
 
 
 # What follows from them
@@ -307,7 +351,7 @@ ENCODING: dict[str, Any] = {
     "weighting": Weighting.BUCKETS,
     "weight_max": 1023,
 }
-TOP: dict[str, Any] = {"clients": 19, "threshold": 15, "colluders": 1}
+TOP: dict[str, Any] = {"clients": 19, "threshold": 15, "colluders": 1, "security": SecurityLevel.HARDENED}
 
 
 @pytest.mark.rule("PAR-9")
@@ -319,10 +363,10 @@ def test_another_value_of_any_field_is_another_digest() -> None:
     ]
     changed += [attrs.evolve(BASE, **{name: new}) for name, new in TOP.items()]
     assert len({each.digest() for each in changed}) == len(changed)
-    # No field is left out above, but for the security level, of which there is one.
+    # No field is left out above.
     assert set(POLICY) == {field.name for field in attrs.fields(PruningPolicy)}
     assert set(ENCODING) == {field.name for field in attrs.fields(Encoding)}
-    assert {*TOP, "policy", "encoding", "security"} == {field.name for field in attrs.fields(Params)}
+    assert {*TOP, "policy", "encoding"} == {field.name for field in attrs.fields(Params)}
 
 
 @pytest.mark.rule("PAR-9")

@@ -11,11 +11,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import Sent, client_ids, contexts, digests, sent, sizes, time_records
 
+from clip_ref import wire
 from clip_ref.canonical import RoundContext
 from clip_ref.errors import SERVER, ContributionError, PreconditionError, WireError
 from clip_ref.messages import (
     Advertise,
+    Agreed,
     Announce,
+    Consistent,
     Deliver,
     Envelope,
     Header,
@@ -33,10 +36,14 @@ from clip_ref.wire import HEADER_BYTES, KINDS, Sizes, decode, decode_record, enc
 SESSION = bytes(range(16))
 FROM_SERVER, FROM_SEVEN = Header(SESSION, RoundNumber(3), SERVER), Header(SESSION, RoundNumber(3), 7)
 SIZES = Sizes(clients=3, levels=2, model=2, vector=3, ring=Ring(bits=32))
+HARDENED = attrs.evolve(SIZES, hardened=True)
 SEVEN, EIGHT, NINE = (ClientId(u) for u in (7, 8, 9))
 KEY_A, KEY_B = b"a" * 32, b"b" * 32
+COM_A, COM_B, OWN = b"c" * 32, b"d" * 32, b"o" * 64
+SIG_A, SIG_B = b"S" * 64, b"T" * 64
+STATEMENT = Digest(b"!" * 32)
 SHARES, RECORD = b"s" * 80, b"r" * (3 + 4 * 8 + 2 * 8 + 4 + 32 + 16)
-SERVER_KINDS = (Open, Roster, Deliver, Announce)
+SERVER_KINDS = (Open, Roster, Deliver, Announce, Agreed)
 
 
 def _decode(sent: Sent, data: bytes) -> Message:
@@ -99,12 +106,57 @@ VECTORS: list[tuple[Message, Header, bytes]] = [
         _head(6, 7) + plain.le(1, 4) + plain.le(2, 4) + b"\xff" * 4,
     ),
     (Announce((SEVEN, NINE)), FROM_SERVER, _head(7, SERVER) + LIST + plain.le(7, 4) + plain.le(9, 4)),
+    (Consistent(SEVEN, STATEMENT), FROM_SEVEN, _head(8, 7) + STATEMENT),
+    (
+        Agreed(((SEVEN, SIG_A), (NINE, SIG_B))),
+        FROM_SERVER,
+        _head(9, SERVER) + LIST + plain.le(7, 4) + SIG_A + plain.le(9, 4) + SIG_B,
+    ),
     (
         Unmask(SEVEN, ((SEVEN, KEY_A), (NINE, KEY_B)), ((EIGHT, KEY_B),)),
         FROM_SEVEN,
-        _head(8, 7) + LIST + plain.le(7, 4) + KEY_A + plain.le(9, 4) + KEY_B + plain.le(1, 4) + plain.le(8, 4) + KEY_B,
+        _head(10, 7) + LIST + plain.le(7, 4) + KEY_A + plain.le(9, 4) + KEY_B + plain.le(1, 4) + plain.le(8, 4) + KEY_B,
     ),
 ]
+SEALED = plain.prefixed(SHARES) + plain.prefixed(RECORD)
+HARDENED_VECTORS: list[tuple[Message, Header, bytes]] = [
+    (
+        Advertise(SEVEN, KEY_A, KEY_B, COM_A, COM_B, SIG_A),
+        FROM_SEVEN,
+        _head(2, 7) + KEY_A + KEY_B + COM_A + COM_B + SIG_A,
+    ),
+    (
+        Roster(
+            (Advertise(SEVEN, KEY_A, KEY_B, COM_A, COM_B, SIG_A), Advertise(NINE, KEY_B, KEY_A, COM_B, COM_A, SIG_B))
+        ),
+        FROM_SERVER,
+        (_head(3, SERVER) + LIST)
+        + (plain.le(7, 4) + KEY_A + KEY_B + COM_A + COM_B + SIG_A)
+        + (plain.le(9, 4) + KEY_B + KEY_A + COM_B + COM_A + SIG_B),
+    ),
+    (
+        ShareKeys(SEVEN, (Envelope(EIGHT, SHARES, RECORD, COM_A + COM_B),), OWN, SIG_A),
+        FROM_SEVEN,
+        _head(4, 7) + plain.le(1, 4) + plain.le(8, 4) + SEALED + COM_A + COM_B + OWN + SIG_A,
+    ),
+    (
+        Deliver((Envelope(EIGHT, SHARES, RECORD, COM_A + COM_B),), np.array([1, -2], dtype=np.float32)),
+        FROM_SERVER,
+        _head(5, SERVER) + plain.le(1, 4) + plain.le(8, 4) + SEALED + COM_A + COM_B + bytes.fromhex("0000803f000000c0"),
+    ),
+    (
+        MaskedInput(SEVEN, np.array([1, 2, 3], dtype=np.uint32), SIG_A),
+        FROM_SEVEN,
+        _head(6, 7) + plain.le(1, 4) + plain.le(2, 4) + plain.le(3, 4) + SIG_A,
+    ),
+    (Consistent(SEVEN, STATEMENT, SIG_A), FROM_SEVEN, _head(8, 7) + STATEMENT + SIG_A),
+    (
+        Unmask(SEVEN, (), ((EIGHT, KEY_B),), SIG_A),
+        FROM_SEVEN,
+        _head(10, 7) + plain.le(0, 4) + plain.le(1, 4) + plain.le(8, 4) + KEY_B + SIG_A,
+    ),
+]
+"""Of the kinds that carry commitments or a signature at security level `hardened`."""
 
 
 @pytest.mark.rule("WIR-1", "WIR-3")
@@ -114,9 +166,20 @@ def test_the_bytes_of_every_message_are_pinned(message: Message, header: Header,
     assert decode(data, expected=header, kind=type(message), sizes=SIZES) == message
 
 
+@pytest.mark.rule("WIR-1", "WIR-3")
+@pytest.mark.parametrize(("message", "header", "data"), HARDENED_VECTORS)
+def test_the_bytes_of_every_hardened_message_are_pinned(message: Message, header: Header, data: bytes) -> None:
+    assert encode(message, header) == data
+    assert decode(data, expected=header, kind=type(message), sizes=HARDENED) == message
+    with pytest.raises(WireError):
+        decode(data, expected=header, kind=type(message), sizes=SIZES)
+
+
 @pytest.mark.rule("WIR-1")
 def test_every_kind_has_a_pinned_vector() -> None:
     assert tuple(type(message) for message, _, _ in VECTORS) == KINDS
+    signed = {kind for kind in KINDS if "signature" in attrs.fields_dict(kind)}
+    assert {type(message) for message, _, _ in HARDENED_VECTORS} == signed | {Roster, Deliver}
     assert HEADER_BYTES == len(_head(1, 0)) == 35
 
 
@@ -133,10 +196,11 @@ def test_64_bit_elements_take_eight_bytes() -> None:
 @given(message=sent((MaskedInput, Advertise, Open)), other=st.data())
 def test_lengths_do_not_depend_on_what_is_said(message: Sent, other: st.DataObject) -> None:
     again = other.draw(sent((type(message.message),)))
-    if message.sizes == again.sizes or not isinstance(message.message, MaskedInput):
+    if message.sizes == again.sizes:
         assert len(_encode(message)) == len(_encode(again))
     if isinstance(message.message, MaskedInput):
-        assert len(_encode(message)) == HEADER_BYTES + message.sizes.vector * message.sizes.ring.bytes
+        words, signature = message.sizes.vector * message.sizes.ring.bytes, 64 * message.sizes.hardened
+        assert len(_encode(message)) == HEADER_BYTES + words + signature
 
 
 # Nothing else is taken
@@ -255,6 +319,20 @@ def test_a_message_from_the_wrong_side_is_refused(message: Sent, client: ClientI
     assert (caught.value.field, caught.value.culprit) == ("sender", sender)
 
 
+@pytest.mark.rule("WIR-1")
+@given(message=sent())
+def test_a_message_says_what_it_is(message: Sent) -> None:
+    data = _encode(message)
+    assert wire.header(data) == message.header
+    assert wire.kind_name(data) == type(message.message).__name__
+    for length in range(HEADER_BYTES):
+        with pytest.raises(WireError):
+            wire.header(data[:length])
+    for bad in (0, len(KINDS) + 1, 255):
+        with pytest.raises(WireError, match=f"{bad} is none"):
+            wire.kind_name(data[:6] + bytes([bad]))
+
+
 # Lists
 
 COUNTS: list[tuple[type[Message], str, int, bytes]] = [
@@ -262,6 +340,7 @@ COUNTS: list[tuple[type[Message], str, int, bytes]] = [
     (ShareKeys, "envelopes", 2, b""),
     (Deliver, "envelopes", 2, b""),
     (Announce, "survivors", 3, b""),
+    (Agreed, "signatures", 3, b""),
     (Unmask, "self_shares", 3, b""),
     (Unmask, "key_shares", 3, plain.le(0, 4)),
 ]
@@ -294,6 +373,8 @@ def _swap(message: Message) -> list[tuple[Message, str]]:
             return [(Roster(each), "bundles") for each in (bundles[::-1], bundles[:1] * 2)]
         case ShareKeys(sender, envelopes):
             return [(ShareKeys(sender, each), "envelopes") for each in (envelopes[::-1], envelopes[:1] * 2)]
+        case Agreed(signatures):
+            return [(Agreed(each), "signatures") for each in (signatures[::-1], signatures[:1] * 2)]
         case Deliver(envelopes, model):
             return [(Deliver(each, model), "envelopes") for each in (envelopes[::-1], envelopes[:1] * 2)]
         case Announce(survivors):
@@ -324,6 +405,7 @@ def test_the_server_is_nobodys_peer() -> None:
         (Roster((Advertise(ghost, KEY_A, KEY_B),)), FROM_SERVER, "bundles"),
         (ShareKeys(SEVEN, (Envelope(ghost, SHARES, RECORD),)), FROM_SEVEN, "envelopes"),
         (Announce((SEVEN, ghost)), FROM_SERVER, "survivors"),
+        (Agreed(((ghost, SIG_A),)), FROM_SERVER, "signatures"),
         (Unmask(SEVEN, ((ghost, KEY_A),), ()), FROM_SEVEN, "self_shares"),
         (Unmask(SEVEN, (), ((ghost, KEY_A),)), FROM_SEVEN, "key_shares"),
     ]

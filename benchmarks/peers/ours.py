@@ -10,15 +10,16 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from clip_ref import rand, wire
 from clip_ref.errors import SERVER, RoundAborted
+from clip_ref.keys import Directory, identity_key
 from clip_ref.messages import TimeRecord
-from clip_ref.params import Params
+from clip_ref.params import Encoding, Params, SecurityLevel
 from clip_ref.round import Assignment, Client, DropOut, Leg, Server, State, ids, run_round
-from clip_ref.values import ClientId, Floats, Ring, RoundNumber, Seed
+from clip_ref.values import ClientId, Floats, Ring, RoundNumber, Seed, SigningKey
 from peers.measure import Clock
 from peers.work import EXAMPLES, Costs, Task
 
 RING = Ring(bits=32)
-_STAGE = {"open": 0, "roster": 1, "deliver": 2, "masked_input": 2, "unmask": 3}
+_STAGE = {"open": 0, "roster": 1, "deliver": 2, "masked_input": 2}  # what is not here is the last: unmasking
 
 
 class _Timed:
@@ -32,7 +33,7 @@ class _Timed:
         if attribute.startswith("_") or not callable(value):
             return value
 
-        name = "server" if self._owner is None else (self._owner, _STAGE[attribute])
+        name = "server" if self._owner is None else (self._owner, _STAGE.get(attribute, 3))
 
         def method(*args: Any) -> Any:
             with self._clock.span(name):
@@ -61,34 +62,40 @@ def _timed_wire(clock: Clock) -> Iterator[None]:
         vars(wire).update(encode=encode, decode=decode)
 
 
-def run(task: Task, *, stage_of: int | None = None) -> Costs:
+def run(task: Task, *, security: SecurityLevel = SecurityLevel.HARDENED, stage_of: int | None = None) -> Costs:
     """One round; everybody does all of its work. With `stage_of`, it ends with the masked vectors of so many clients."""
     clock = Clock()
-    params = Params(clients=task.clients, threshold=task.threshold)
+    encoding = Encoding(weight_max=512)  # so that the sum of 100 fits 32 bits
+    params = Params(clients=task.clients, threshold=task.threshold, security=security, encoding=encoding)
     layout = task.layout
     model: Floats = np.zeros(task.size, dtype=np.float32)
     record = TimeRecord(True, True, False, 100, 0, 100, 100, (1000,) * len(params.policy.grid), EXAMPLES, b"")
+    identities = {u: SigningKey(os.urandom(32)) for u in ids(task.clients)} if params.hardened else {}
+    directory = Directory({u: identity_key(secret) for u, secret in identities.items()})
     clients = {}
     for u in ids(task.clients):
         entropy = os.urandom(32)
         with clock.span((u, 0)):
-            client = Client(me=u, params=params, layout=layout, record=record, history=None, entropy=entropy)
+            client = Client(
+                me=u,
+                params=params,
+                layout=layout,
+                record=record,
+                history=None,
+                entropy=entropy,
+                identity=identities.get(u),
+                directory=directory,
+            )
         clients[u] = cast("Client", _Timed(client, clock, u))
     with clock.span("server"):
         state = State(os.urandom(16), RoundNumber(1), model)
-        bare = Server(params=params, layout=layout, state=state)
+        bare = Server(params=params, layout=layout, state=state, directory=directory)
     server = cast("Server", _Timed(bare, clock, None))
     dropped = ids(task.clients)[task.clients - task.dropped :]
     update = task.update()
 
     def train(assignments: Mapping[ClientId, Assignment]) -> Mapping[ClientId, Floats]:
         return dict.fromkeys(list(assignments)[:stage_of], update)
-
-    sent: dict[str, int] = {}
-
-    def observe(client: ClientId, up: bool, message: object, data: bytes) -> None:
-        if up and client == 0:
-            sent[type(message).__name__] = len(data)
 
     try:
         with _timed_wire(clock):
@@ -97,7 +104,6 @@ def run(task: Task, *, stage_of: int | None = None) -> Costs:
                 clients=clients,
                 train=train,
                 drop_outs={u: DropOut(Leg.INPUT, False) for u in dropped},
-                observe=observe,
             )
     except RoundAborted:
         if stage_of is None:
@@ -110,8 +116,8 @@ def run(task: Task, *, stage_of: int | None = None) -> Costs:
         server=clock.spent["server"],
         client_wire=clock.spent["client wire"] // task.clients,
         server_wire=clock.spent["server wire"],
-        vector_bytes=sent["MaskedInput"],
-        upload_bytes=sum(sent.values()),
+        vector_bytes=result.costs[result.u5[0]][Leg.INPUT].up_bytes,
+        upload_bytes=sum(leg.up_bytes for leg in result.costs[result.u5[0]].values()),
         error=float(np.abs(result.aggregate.model - update).max()),
     )
 

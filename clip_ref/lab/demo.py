@@ -10,7 +10,7 @@ import attrs
 
 from clip_ref import __version__
 from clip_ref.lab.console import progress
-from clip_ref.lab.federated import RoundRow, RunConfig, Summary, checks, rows_csv, summarise, write_whole
+from clip_ref.lab.federated import RoundRow, RunConfig, Summary, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.lab.methods import METHODS
 from clip_ref.lab.parallel import run_all
 from clip_ref.sim.clock import Timeline
@@ -63,12 +63,7 @@ class Demo:
     @property
     def passed(self) -> bool:
         """Whether every check held."""
-        return bool(
-            self.checks["secure_sum_exact"]
-            and self.checks["transcript_shape_equal"]
-            and len(self.checks["upload_lengths"]) == 1
-            and self.checks["upload_lengths"] != [0]
-        )
+        return passed(self.checks)
 
 
 def run_demo(*, rounds: int, seed: int, quiet: bool, workers: int = 2) -> Demo:
@@ -156,7 +151,6 @@ def check_lines(demo: Demo) -> list[str]:
     found = demo.checks
     rounds = sum(len(rows) for rows in demo.runs.values())
     lengths = found["upload_lengths"]
-    one = len(lengths) == 1 and lengths != [0]
 
     def mark(good: bool) -> str:
         return "ok    " if good else "FAILED"
@@ -164,7 +158,7 @@ def check_lines(demo: Demo) -> list[str]:
     exact, same = found["secure_sum_exact"], found["transcript_shape_equal"]
     return [
         f"{mark(exact)} the secure sum and the plain sum have one digest in each of {rounds} rounds",
-        f"{mark(one)} every upload has one length: {', '.join(map(str, lengths))} bytes",
+        f"{mark(len(lengths) == 1)} every upload has one length: {', '.join(map(str, lengths))} bytes",
         f"{mark(same)} the server saw the same sequence of messages from every client, pruned or not",
     ]
 
@@ -174,17 +168,21 @@ def findings(demo: Demo) -> list[str]:
     outcomes = demo.outcomes
     clip, tests = outcomes["clip"], len(load_task(demo.config.task).test[1])
     noise = 100 * math.sqrt(2 * clip.summary.final_accuracy * (1 - clip.summary.final_accuracy) / tests)
+    rounds, warm_up = clip.summary.rounds, METHODS["clip"].policy.warm_up
+    if rounds <= warm_up:
+        return [f"Nothing: nobody prunes in the first {warm_up} rounds, the warm-up. Ask for more rounds."]
     lines = [
-        f"`clip` is {100 * clip.shorter:.1f} % shorter than `none` over all {clip.summary.rounds} rounds, and "
-        f"{100 * clip.pruned_rounds_shorter:.1f} % in the rounds after the warm-up, in which it may prune."
+        f"`clip` is {100 * clip.shorter:.1f} % shorter than `none` over all {rounds} rounds, and "
+        f"{100 * clip.pruned_rounds_shorter:.1f} % in those after the first {warm_up}, the warm-up, in which nobody prunes."
     ]
     if clip.shorter < 0.05:
         lines.append("That is not a clear gain: see the bound; where it is small, there is little to gain.")
     for other in ("none", "random", "exclude", "clip-paper"):
         points = 100 * (clip.summary.final_accuracy - outcomes[other].summary.final_accuracy)
         words = "more" if points >= 0 else "less"
-        verdict = "within the noise of one seed" if abs(points) <= 2 * noise else "beyond the noise of one seed"
-        line = f"Against `{other}`: {abs(points):.1f} points {words} accuracy, {verdict} (± {2 * noise:.1f})"
+        verdict = "within" if abs(points) <= 2 * noise else "beyond"
+        line = f"Against `{other}`: {abs(points):.1f} points {words} accuracy, {verdict} the noise of {tests} unseen digits "
+        line += f"(± {2 * noise:.1f})"
         slower = clip.summary.simulated_seconds - outcomes[other].summary.simulated_seconds
         line += f"; {abs(slower):.1f} s {'slower' if slower > 0 else 'faster'}."
         lines.append(line)
@@ -196,12 +194,12 @@ def findings(demo: Demo) -> list[str]:
         )
     if exclude.summary.final_accuracy >= clip.summary.final_accuracy:
         lines.append(
-            "`exclude` loses no accuracy here, because every writer's digits hold all ten classes and each slow client's "
-            "writer has a second half elsewhere or alike: what the excluded would have taught, others teach."
+            "`exclude` loses no accuracy here: every writer wrote all ten digits, so what the excluded would have taught, "
+            "others teach."
         )
     if outcomes["random"].summary.final_accuracy >= clip.summary.final_accuracy:
         lines.append(
-            "`random` does no worse than `clip` here: over so few rounds all neurons still change, so that the least changed "
+            "`random` does no worse than `clip` here: over so few rounds all neurons still change, and those that change least "
             "are no better to drop than any others."
         )
     return lines

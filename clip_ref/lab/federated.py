@@ -1,9 +1,14 @@
 """A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-6."""
 
 import csv
+import functools
 import io
 import json
+import math
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -11,13 +16,12 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from clip_ref import submodel
 from clip_ref.canonical import digest
 from clip_ref.codec import weight_of
-from clip_ref.errors import PreconditionError
+from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.keys import Directory, identity_key
 from clip_ref.lab.methods import method as find_method
-from clip_ref.layout import Layout, kept_count
+from clip_ref.layout import Kept, Layout, kept_count
 from clip_ref.messages import TimeRecord
 from clip_ref.params import Mean, Params, SecurityLevel
 from clip_ref.rand import derive
@@ -84,12 +88,19 @@ class RunConfig:
             raise PreconditionError(rule="LAB-1", detail=f"a run has at least 1 round, got {self.rounds}")
         if not 0 <= 2 * self.stragglers <= self.clients:
             raise PreconditionError(
-                rule="LAB-1", detail=f"at most half of {self.clients} clients can be stragglers, got {self.stragglers}"
+                rule="LAB-1",
+                detail=f"of {self.clients} clients 0 … {self.clients // 2} can be stragglers, got {self.stragglers}",
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
         self.load_fleet()
-        self.params(len(self.roster()))
+        left = len(self.roster())
+        if left < 2:
+            raise PreconditionError(
+                rule="LAB-1",
+                detail=f"`{self.method}` leaves {left} of {self.clients} clients and a round needs 2: take more clients",
+            )
+        self.params(left)
 
     def load_fleet(self) -> Fleet:
         """Who has which device and network."""
@@ -156,8 +167,8 @@ class RoundRow:
     plain_sum: str
     """The digest of the same sum computed from the updates themselves, without the protocol."""
 
-    upload_bytes: int
-    """The length of a masked input; 0 if there were several."""
+    upload_bytes: str
+    """The distinct lengths of the masked inputs, ascending: one, or something is wrong."""
 
     one_shape: bool
     """Whether the server saw the same sequence of kinds and lengths from every client."""
@@ -196,6 +207,33 @@ def plain_sum(
     return digest("sum", ((total % encoding.ring.modulus).astype(encoding.ring.dtype).tobytes(),))
 
 
+def in_place(*, update: Floats, layout: Layout, kept: Kept) -> Floats:
+    """LAB-2: a sub-model's update (float32[m]) at its coordinates of the full model, 0 elsewhere: float32[d].
+
+    Like `plain_sum`, written without the protocol's modules: from what the layout says about each axis.
+    """
+    neurons, held = (
+        {x.name: x.neurons for x in layout.layers},
+        {name: set(index.tolist()) for name, index in kept.items()},
+    )
+    parts, at = [], 0
+    for tensor in layout.tensors:
+        places = [
+            [
+                i
+                for i in range(axis.size)
+                if axis.layer is None or i // axis.inner % neurons[axis.layer] in held[axis.layer]
+            ]
+            for axis in tensor.axes
+        ]
+        shape = [len(place) for place in places]
+        whole = np.zeros(tensor.shape, dtype=np.float32)
+        whole[np.ix_(*places)] = update[at : at + math.prod(shape)].reshape(shape)
+        parts.append(whole.ravel())
+        at += math.prod(shape)
+    return np.concatenate(parts)
+
+
 class Run:
     """A training run between two rounds. `step` runs the next one."""
 
@@ -218,7 +256,6 @@ class Run:
         self.timeline: Timeline | None = None
         self._memory: dict[ClientId, Memory] = {}
         self._macs_at = {keep: self.layout.shrunk(self._first(keep)).macs() for keep in self.params.policy.grid}
-        self._seconds_at = self._calibrate() if config.clock is Clock.MEASURED else {}
 
     def _draw(self, purpose: str, *ids: int) -> bytes:
         """32 bytes from the run's seed. A real client would take them from its operating system."""
@@ -228,8 +265,11 @@ class Run:
         """A sub-model of the size that `keep` gives: cost depends on the size alone."""
         return {x.name: np.arange(kept_count(x.neurons, keep), dtype=np.int64) for x in self.layout.layers}
 
-    def _calibrate(self) -> dict[int, float]:
+    @functools.cached_property
+    def _seconds_at(self) -> dict[int, float]:
         """The measured clock: CPU seconds per example at each keep level, made monotone; each the median of five."""
+        if self.config.clock is not Clock.MEASURED:
+            return {}
         seconds = {keep: self._pool.measure_fit(kept=self._first(keep)) for keep in self.params.policy.grid}
         best = float("inf")
         for keep in self.params.policy.grid:
@@ -328,7 +368,6 @@ class Run:
             for u in assignments
             if u in result.u3
         }
-        lengths = transcript.upload_lengths()
         took = self.timeline.end / 1e6
         return RoundRow(
             method=self.config.method,
@@ -344,7 +383,7 @@ class Run:
             pruned_neurons=neurons - kept,
             secure_sum=result.sum_digest.hex(),
             plain_sum=self._plain_sum(result, updates).hex(),
-            upload_bytes=lengths[0] if len(lengths) == 1 else 0,
+            upload_bytes=" ".join(map(str, transcript.upload_lengths())),
             one_shape=len(transcript.shapes(self.roster)) == 1,
         )
 
@@ -360,9 +399,7 @@ class Run:
     def _plain_sum(self, result: RoundResult, updates: Mapping[ClientId, Floats]) -> Digest:
         assignments, policy = result.assignments, self.params.policy
         return plain_sum(
-            updates={
-                u: submodel.expand(delta=updates[u], layout=self.layout, kept=assignments[u].kept) for u in result.u3
-            },
+            updates={u: in_place(update=updates[u], layout=self.layout, kept=assignments[u].kept) for u in result.u3},
             weights={u: self._weight(u) for u in result.u3},
             slots={
                 u: policy.grid.index(assignments[u].verdict.keep) if policy.mean is Mean.LEVELS else 0
@@ -375,6 +412,7 @@ class Run:
         """LAB-4: write everything that the next round depends on, in one file that appears whole or not at all."""
         header = {
             "config": self.config.as_dict(),
+            "fleet": _as_json(self.fleet),
             "round": self.state.round,
             "rows": [attrs.asdict(row) for row in self.rows],
             "memory": {str(u): [*attrs.astuple(m.observed), m.straggler] for u, m in self._memory.items()},
@@ -392,34 +430,52 @@ class Run:
     def resume(cls, path: Path, *, config: RunConfig, pool: Pool) -> "Run":
         """LAB-5: the run that `save` wrote; refused if it is not one of `config`, apart from the number of rounds."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 header = json.loads(stored["header"].tobytes())
-                model = stored["model"]
-                history = stored.get("history")
-        except (OSError, ValueError, KeyError) as error:
+                model, history = stored["model"], stored.get("history")
+            want, have = config.as_dict(), header["config"]
+            rows = [RoundRow(**row) for row in header["rows"]]
+            memory = {
+                ClientId(int(u)): Memory(Observed(*map(Microseconds, m[:5])), m[5]) for u, m in header["memory"].items()
+            }
+            seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
+            next_round, fleet = RoundNumber(header["round"]), header["fleet"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PreconditionError(
-                rule="LAB-5", detail=f"{path} is not a checkpoint that can be resumed: {error}"
+                rule="LAB-5",
+                detail=f"{path} is damaged, or no checkpoint of this version: {error}; begin again in another --out",
             ) from None
-        want, have = config.as_dict(), header["config"]
         differ = [key for key in want if key != "rounds" and want[key] != have.get(key)]
         if differ:
             changes = ", ".join(f"{key} {have.get(key)!r}, not {want[key]!r}" for key in differ)
             raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: it has {changes}")
         run = cls(config=config, pool=pool, initial=model)
-        run.state = State(run.state.session, RoundNumber(header["round"]), model, history)
-        run.rows = [RoundRow(**row) for row in header["rows"]]
-        run._memory = {
-            ClientId(int(u)): Memory(Observed(*map(Microseconds, m[:5])), m[5]) for u, m in header["memory"].items()
-        }
-        run._seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
+        if fleet != _as_json(run.fleet):
+            raise PreconditionError(
+                rule="LAB-5",
+                detail=f"{path} belongs to another run: fleet {config.fleet} was another one when it began",
+            )
+        run.state = State(run.state.session, next_round, model, history)
+        run.rows, run._memory, run._seconds_at = rows, memory, seconds_at
         return run
 
 
+def _as_json(fleet: Fleet) -> Any:
+    return json.loads(json.dumps(attrs.asdict(fleet)))
+
+
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
+    """Write a file so that it appears whole or not at all, and make its directory; `ClipError` (LAB-4) if that fails."""
     partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise ClipError(rule="LAB-4", detail=f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
 
 
 def rows_csv(rows: Iterable[RoundRow]) -> str:
@@ -474,6 +530,11 @@ def checks(rows: Iterable[RoundRow]) -> dict[str, Any]:
     rows = list(rows)
     return {
         "secure_sum_exact": all(row.secure_sum == row.plain_sum for row in rows),
-        "upload_lengths": sorted({row.upload_bytes for row in rows}),
+        "upload_lengths": sorted({int(length) for row in rows for length in row.upload_bytes.split()}),
         "transcript_shape_equal": all(row.one_shape for row in rows),
     }
+
+
+def passed(found: Mapping[str, Any]) -> bool:
+    """Whether all of `checks` held: equal sums, one length, one shape."""
+    return bool(found["secure_sum_exact"] and found["transcript_shape_equal"] and len(found["upload_lengths"]) == 1)

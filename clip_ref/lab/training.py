@@ -1,26 +1,38 @@
 """One training run as a user asks for it: checked, resumable, its results in files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from clip_ref.errors import PreconditionError
 from clip_ref.lab.console import progress
-from clip_ref.lab.federated import Run, RunConfig, checks, rows_csv, summarise, write_whole
+from clip_ref.lab.federated import Run, RunConfig, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.train import modelfile
 from clip_ref.train.data import load_task
 from clip_ref.train.pool import Pool
 
 
-def prepare(out: Path, *, parents: bool = False) -> None:
-    """Make the output directory, or refuse (`PreconditionError`, LAB-1) before any work is done."""
-    if out.exists() and not out.is_dir():
-        raise PreconditionError(rule="LAB-1", detail=f"{out} is a file, not a directory; choose another --out")
-    if not parents and not out.parent.is_dir():
+def check_out(out: Path, *, parents: bool = False) -> None:
+    """Refuse (`PreconditionError`, LAB-1) an output directory that could not be written to; without making it.
+
+    It is made with the first file in it; with `parents`, so are the directories above it.
+    """
+    try:
+        os.lstat(out)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise PreconditionError(rule="LAB-1", detail=f"{out}: {error.strerror}; choose another --out") from None
+    there = next(place for place in (out, *out.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise PreconditionError(rule="LAB-1", detail=f"{there} is not a directory; choose another --out")
+    if not parents and there not in (out, out.parent):
         raise PreconditionError(
             rule="LAB-1", detail=f"there is no directory {out.parent}; make it, or choose another --out"
         )
-    out.mkdir(parents=parents, exist_ok=True)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PreconditionError(rule="LAB-1", detail=f"{there} may not be written to; choose another --out")
 
 
 def train(
@@ -30,6 +42,7 @@ def train(
 
     Everything that can be refused is refused before anything is written. Returns what `results.json` holds.
     """
+    check_out(out)
     checkpoint = out / "checkpoint.npz"
     if resume and init is not None:
         raise PreconditionError(rule="LAB-1", detail="--init begins a run and --resume goes on with one: choose one")
@@ -47,7 +60,6 @@ def train(
             run = Run.resume(checkpoint, config=config, pool=pool)
         else:
             run = Run(config=config, pool=pool, initial=None if saved is None else saved.model)
-        prepare(out)
         done = len(run.rows)
         if done > config.rounds:
             raise PreconditionError(
@@ -86,15 +98,6 @@ def results(config: RunConfig, run: Run) -> dict[str, Any]:
     }
 
 
-def passed(found: dict[str, Any]) -> bool:
-    """Whether every check held."""
-    verdicts = found["checks"]
-    lengths = verdicts["upload_lengths"]
-    return bool(
-        verdicts["secure_sum_exact"] and verdicts["transcript_shape_equal"] and len(lengths) == 1 and lengths != [0]
-    )
-
-
 def words(found: dict[str, Any], out: Path) -> str:
     """The result in a few lines."""
     (name, numbers), *_ = found["methods"].items()
@@ -105,7 +108,7 @@ def words(found: dict[str, Any], out: Path) -> str:
             f"{name}: {numbers['rounds']} rounds, {numbers['simulated_seconds']:.1f} s simulated, "
             f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {100 * numbers['final_accuracy']:.1f} %",
             "every secure sum equals the plain one, every upload and transcript has one shape"
-            if passed(found)
+            if passed(found["checks"])
             else "A CHECK FAILED: see results.json and rounds.csv",
             f"written: {out}/results.json, rounds.csv, model.npz, checkpoint.npz",
         ]

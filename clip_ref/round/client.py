@@ -27,7 +27,7 @@ from clip_ref import (
     wire,
 )
 from clip_ref.aggregation import holder_weights
-from clip_ref.canonical import Reader, Writer, digest, model_digest
+from clip_ref.canonical import Reader, Writer, digest, mask_context, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
 from clip_ref.keys import NO_IDENTITIES, Directory
@@ -56,7 +56,7 @@ from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.journal import Journal
 from clip_ref.round.state import config_digest
-from clip_ref.values import ClientId, Digest, Floats, SecretKey, Seed, SigningKey, check_finite, saturate
+from clip_ref.values import NO_DIGEST, ClientId, Digest, Floats, SecretKey, Seed, SigningKey, check_finite, saturate
 from clip_ref.wire import Sizes
 
 KEY_SHARE, SELF_SHARE = "mask key", "self mask"
@@ -157,7 +157,7 @@ class Client:
         self._journal = journal
         self._past = past_rounds(journal)
         if journal is not None:
-            journal.begin(("begin", _begin(entropy, record, self._past)))
+            journal.begin(("begin", _begin(entropy, record, self._past, history)))
 
     @classmethod
     def restored(
@@ -171,12 +171,17 @@ class Client:
         identity: SigningKey | None = None,
         directory: Directory = NO_IDENTITIES,
     ) -> "Client":
-        """ROU-16: the client that wrote `journal`, where it stood: it can answer nothing else than it may have answered."""
+        """ROU-16: the client that wrote `journal`, where it stood: it can answer nothing else than it may have answered.
+
+        Everything but the journal must be as it was; another history is refused (`PreconditionError`, ROU-16).
+        """
         entries = journal.entries()
         if not entries or entries[0][0] != "begin":
             raise PreconditionError(rule="ROU-16", detail="the journal has no round that has begun")
         size = sizes(params=params, layout=layout)
-        entropy, record, past = _begun(entries[0][1], size, me)
+        entropy, record, past, kept = _begun(entries[0][1], size, me)
+        if kept != _history_digest(history):
+            raise PreconditionError(rule="ROU-16", detail=f"client {me} began this round with another history model")
         client = cls(
             me=me,
             params=params,
@@ -213,6 +218,8 @@ class Client:
         seen = digest("step", (given,))
         if step in self._answered:
             before, said = self._answered[step]
+            if before != seen and step == "masked_input":
+                raise PreconditionError(rule="ROU-3", detail=f"client {self.me} has sent another update in this round")
             if before != seen:
                 raise self._blame(SERVER, "ROU-3", step, "a second, different message at a step that I have taken")
             return cast("_Answer", said)
@@ -509,14 +516,13 @@ class Client:
         padded = padding.pad(
             coded=coded, held=held, keep=self._keep, weight=weight, params=params, bucket=self._bucket()
         )
+        ctx = mask_context(ctx=self._ctx, u2=self._in_u2 if params.neighbours else self._u2)
         pair_seeds = {
-            u: keys.pair_seed(
-                secret=self._mask_secret, me=self.me, peer=u, peer_key=self._roster[u].mask_key, ctx=self._ctx
-            )
+            u: keys.pair_seed(secret=self._mask_secret, me=self.me, peer=u, peer_key=self._roster[u].mask_key, ctx=ctx)
             for u in self._u2
             if u != self.me
         }
-        self_seed = keys.self_mask_seed(self_seed=self._self_seed, me=self.me, ctx=self._ctx)
+        self_seed = keys.self_mask_seed(self_seed=self._self_seed, me=self.me, ctx=ctx)
         masked = masking.mask(
             ring=encoding.ring, update=padded, self_seed=self_seed, pair_seeds=pair_seeds, sender=self.me
         )
@@ -613,18 +619,22 @@ def _past(reader: Reader) -> dict[bytes, int]:
     return {reader.fixed(16, "session"): reader.unsigned(64, "round") for _ in range(count)}
 
 
-def _begin(entropy: bytes, record: TimeRecord, past: dict[bytes, int]) -> bytes:
+def _history_digest(history: Floats | None) -> Digest:
+    return NO_DIGEST if history is None else model_digest(history)
+
+
+def _begin(entropy: bytes, record: TimeRecord, past: dict[bytes, int], history: Floats | None) -> bytes:
     writer = Writer().unsigned(len(past), 32)
     for session, last in past.items():
         writer.fixed(session, 16).unsigned(last, 64)
     encoded = wire.encode_record(attrs.evolve(record, entropy=bytes(32)))
-    return writer.fixed(entropy, 32).fixed(encoded, len(encoded)).done()
+    return writer.fixed(entropy, 32).fixed(_history_digest(history), 32).fixed(encoded, len(encoded)).done()
 
 
-def _begun(data: bytes, size: Sizes, me: ClientId) -> tuple[bytes, TimeRecord, dict[bytes, int]]:
+def _begun(data: bytes, size: Sizes, me: ClientId) -> tuple[bytes, TimeRecord, dict[bytes, int], bytes]:
     reader = Reader(data, rule="ROU-16", culprit=me)
     past = _past(reader)
-    entropy = reader.fixed(32, "entropy")
+    entropy, history = reader.fixed(32, "entropy"), reader.fixed(32, "history")
     record = wire.decode_record(reader.fixed(size.record, "record"), sizes=size, sender=me)
     reader.done()
-    return entropy, record, past
+    return entropy, record, past, history

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Final, Protocol
 
-from clip_ref.canonical import Reader, Writer, digest
-from clip_ref.errors import ContributionError, PreconditionError
+from clip_ref.canonical import digest, unsigned
+from clip_ref.errors import PreconditionError
 
 Entry = tuple[str, bytes]
 """A step of the round and what the client was given for it."""
@@ -96,28 +96,36 @@ class FileJournal:
         data = self._path.read_bytes()
         if not data.startswith(_MAGIC):
             raise PreconditionError(rule="ROU-17", detail=f"{self._path} is not a journal of this version")
-        reader = Reader(data[len(_MAGIC) :], rule="ROU-17")
         found: list[Entry] = []
         whole = len(_MAGIC)
         while whole < len(data):
-            try:
-                name = reader.fixed(reader.unsigned(16, "step"), "step")
-                body = reader.fixed(reader.unsigned(64, "length"), "body")
-                check = reader.fixed(32, "digest")
-            except ContributionError:
-                break
-            entry = name.decode("ascii", "replace"), body
-            if check != digest("journal", (name, body)):
-                raise PreconditionError(rule="ROU-17", detail=f"{self._path} is damaged in its entry {len(found) + 1}")
-            found.append(entry)
-            whole += len(_framed(entry))
+            head = data[whole : whole + _HEAD]
+            if len(head) == _HEAD and head[-32:] != digest("journal head", (head[:-32],)):
+                raise self._damaged(len(found))
+            length = int.from_bytes(head[:8], "little")
+            entry = data[whole + _HEAD : whole + _HEAD + length]
+            if len(head) < _HEAD or len(entry) < length:
+                break  # cut short
+            if head[8:40] != digest("journal entry", (entry,)):
+                raise self._damaged(len(found))
+            name = entry[1 : 1 + entry[0]]
+            found.append((name.decode("ascii"), entry[1 + len(name) :]))
+            whole += _HEAD + length
         if whole < len(data):
             with self._path.open("r+b") as file:
                 file.truncate(whole)
         return found
 
+    def _damaged(self, entries: int) -> PreconditionError:
+        return PreconditionError(rule="ROU-17", detail=f"{self._path} is damaged in its entry {entries + 1}")
+
+
+_HEAD: Final = 8 + 32 + 32
+
 
 def _framed(entry: Entry) -> bytes:
-    name, body = entry[0].encode("ascii"), entry[1]
-    writer = Writer().unsigned(len(name), 16).fixed(name, len(name)).unsigned(len(body), 64).fixed(body, len(body))
-    return writer.fixed(digest("journal", (name, body)), 32).done()
+    """Length and digest of the entry, a digest of these two, the entry: so that damage is told from an end cut short."""
+    name = entry[0].encode("ascii")
+    body = unsigned(len(name), bits=8) + name + entry[1]
+    head = unsigned(len(body), bits=64) + digest("journal entry", (body,))
+    return head + digest("journal head", (head,)) + body

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clip_ref import aggregation, agreement, graph, invariance, keys, masking, selection, shamir, wire
 from clip_ref.aggregation import Aggregate
-from clip_ref.canonical import digest
+from clip_ref.canonical import digest, mask_context
 from clip_ref.errors import ContributionError, PreconditionError, RoundAborted
 from clip_ref.keys import NO_IDENTITIES, Directory
 from clip_ref.layout import Layout
@@ -213,11 +213,15 @@ class Server:
                 self._holders_of[owner] = tuple(self.u1)
         return self._holders_of[owner]
 
+    def _view(self, clients: Iterable[ClientId]) -> Iterable[int]:
+        """How views name clients: by id in a clique, by position in the roster on a graph."""
+        return [self._position[u] for u in clients] if self.params.neighbours else clients
+
     def _bits(self, clients: Iterable[ClientId]) -> bytes:
         """On a graph: a view as a bitmap."""
         if not self.params.neighbours:
             return b""
-        return graph.bitmap(positions=(self._position[u] for u in clients), count=len(self.u1))
+        return graph.bitmap(positions=self._view(clients), count=len(self.u1))
 
     def close_share(self) -> dict[ClientId, Deliver]:
         """U2 is complete: to each of its clients the envelopes meant for it, and the model."""
@@ -245,12 +249,8 @@ class Server:
         self._enough(Leg.INPUT, "U3", len(self.u3))
         self.u3.sort()
         self._leg = Leg.CONSISTENCY if self.params.hardened else Leg.UNMASK
-        if not self.params.neighbours:
-            self._views = agreement.views(ctx=self._ctx, u2=self.u2, u3=self.u3)
-            return Announce(tuple(self.u3))
-        u2, u3 = ({self._position[u] for u in view} for view in (self.u2, self.u3))
-        self._views = agreement.views(ctx=self._ctx, u2=u2, u3=u3)
-        return Announce((), self._bits(self.u3))
+        self._views = agreement.views(ctx=self._ctx, u2=self._view(self.u2), u3=self._view(self.u3))
+        return Announce((), self._bits(self.u3)) if self.params.neighbours else Announce(tuple(self.u3))
 
     def close_consistency(self) -> Agreed:
         """U4 is complete, at level `hardened`: the signatures of everybody who was told the same."""
@@ -281,6 +281,7 @@ class Server:
         dropped = [u for u in self.u2 if u not in survivors]
         self_shares = {a.sender: dict(a.self_shares) for a in self.u5.values()}
         key_shares = {a.sender: dict(a.key_shares) for a in self.u5.values()}
+        ctx = mask_context(ctx=self._ctx, u2=self._view(self.u2))
 
         def combined(shares: Mapping[ClientId, Mapping[ClientId, bytes]], owner: ClientId) -> bytes:
             threshold = self.params.threshold
@@ -307,7 +308,7 @@ class Server:
                         field="seed_commitment",
                         detail="the shares that it committed to do not give the seed that it committed to",
                     )
-            self_seeds.append(keys.self_mask_seed(self_seed=seed, me=u, ctx=self._ctx))
+            self_seeds.append(keys.self_mask_seed(self_seed=seed, me=u, ctx=ctx))
         dangling = {}
         for gone in dropped:
             secret = SecretKey(combined(key_shares, gone))
@@ -320,7 +321,7 @@ class Server:
                 )
             for u in [u for u in self._holders(gone) if u in survivors and u != gone]:
                 dangling[u, gone] = keys.pair_seed(
-                    secret=secret, me=gone, peer=u, peer_key=self.u1[u].mask_key, ctx=self._ctx
+                    secret=secret, me=gone, peer=u, peer_key=self.u1[u].mask_key, ctx=ctx
                 )
         masks, secrets = len(self_seeds) + len(dangling), len(self.u3) + len(dropped)
         self.work += Work(

@@ -46,7 +46,7 @@ def _refuse(detail: str, rule: str = "TRN-1") -> PreconditionError:
 class LocalTraining:
     """How a client trains: the same on every client, from a fresh optimiser state in every round."""
 
-    optimiser: Literal["sgd", "adam"] = attrs.field(validator=attrs.validators.in_(("sgd", "adam")))
+    optimiser: Literal["sgd", "adam"]
     """`sgd`, with `momentum`, or `adam` with its usual moments (0.9, 0.999)."""
 
     lr: float
@@ -63,6 +63,8 @@ class LocalTraining:
 
     def __attrs_post_init__(self) -> None:
         """TRN-1."""
+        if self.optimiser not in ("sgd", "adam"):
+            raise _refuse(f"the optimiser is `sgd` or `adam`, got {self.optimiser!r}")
         if not 0 < self.lr < float("inf") or not 0 <= self.momentum < 1 or self.batch < 1 or self.epochs < 1:
             raise _refuse(f"lr > 0, 0 <= momentum < 1, batch >= 1 and epochs >= 1 are needed, got {self}")
         if self.optimiser == "adam" and self.momentum:

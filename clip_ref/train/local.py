@@ -24,40 +24,10 @@ REPETITIONS: Final = 5
 """How often a fit is timed; the median counts."""
 
 
-class _Sgd:
-    """Stochastic gradient descent with momentum."""
-
-    def __init__(self, parameters: list[nn.Parameter], training: LocalTraining) -> None:
-        self._training = training
-        self._moving = [(p, torch.zeros_like(p)) for p in parameters]
-
-    def step(self) -> None:
-        for parameter, velocity in self._moving:
-            if parameter.grad is not None:
-                velocity.mul_(self._training.momentum).add_(parameter.grad)
-                parameter.sub_(velocity, alpha=self._training.lr)
-
-
-class _Adam:
-    """Adam (Kingma and Ba, 2015), with decay rates 0.9 and 0.999 and ε = 10⁻⁸."""
-
-    def __init__(self, parameters: list[nn.Parameter], training: LocalTraining) -> None:
-        self._lr = training.lr
-        self._moving = [(p, torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
-        self._steps = 0
-
-    def step(self) -> None:
-        self._steps += 1
-        rate, scale = self._lr / (1 - 0.9**self._steps), 1 / (1 - 0.999**self._steps)
-        for parameter, mean, square in self._moving:
-            if parameter.grad is not None:
-                mean.lerp_(parameter.grad, 0.1)
-                square.mul_(0.999).addcmul_(parameter.grad, parameter.grad, value=0.001)
-                parameter.addcdiv_(mean, (square * scale).sqrt_().add_(1e-8), value=-rate)
-
-
-_OPTIMISERS: Final[dict[str, type[_Sgd] | type[_Adam]]] = {"sgd": _Sgd, "adam": _Adam}
-# torch.optim does the same, but its first use imports torch's compiler, which takes every worker two seconds.
+def _optimiser(parameters: list[nn.Parameter], training: LocalTraining) -> torch.optim.Optimizer:
+    if training.optimiser == "adam":
+        return torch.optim.Adam(parameters, lr=training.lr, fused=True)
+    return torch.optim.SGD(parameters, lr=training.lr, momentum=training.momentum, fused=True)
 
 
 def fit(
@@ -68,23 +38,26 @@ def fit(
     `module` gives the architecture alone and is left as it is; `model` is float32[d]. Batches are drawn, and dropout
     too, from `seed` (0 … 2⁶³ − 1). Same arguments, same bits, on one machine with one torch thread.
 
-    Raises `PreconditionError`: SUB-1 for a model of another shape, TRN-3 for NaN or infinity in it, LAY-4 for kept sets,
-    SUB-6 for another module's layout; TRN-4 if training diverged.
+    Raises `PreconditionError`: TRN-1 if there are no examples, SUB-1 for a model of another shape, TRN-3 for NaN or
+    infinity in it, LAY-4 for kept sets, SUB-6 for another module's layout; TRN-4 if training diverged.
     """
+    if not len(part[1]):
+        raise PreconditionError(
+            rule="TRN-1", detail="a client without examples cannot train; leave it out of the round"
+        )
     check_finite(model, rule="TRN-3", name="the model")
     before = extract(model=model, layout=layout, kept=kept)
     narrow = smaller(module, layout=layout, kept=kept).train()
     load(narrow, before)
     inputs, classes = torch.tensor(part[0]), torch.tensor(part[1])
-    optimiser = _OPTIMISERS[training.optimiser](list(narrow.parameters()), training)
+    optimiser = _optimiser(list(narrow.parameters()), training)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for _ in range(training.epochs):
             for batch in torch.randperm(len(classes)).tensor_split(-(-len(classes) // training.batch)):
                 narrow.zero_grad()
                 torch.autograd.backward(nn.functional.cross_entropy(narrow(inputs[batch]), classes[batch]))
-                with torch.no_grad():
-                    optimiser.step()
+                optimiser.step()
     delta = flatten(narrow) - before
     if not np.isfinite(delta).all():
         raise PreconditionError(

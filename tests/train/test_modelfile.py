@@ -51,11 +51,12 @@ def test_what_is_saved_is_loaded(data: st.DataObject, tmp_path_factory: pytest.T
     assert [x.name for x in path.parent.iterdir()] == ["any name"]
 
 
-def test_a_model_of_another_layout_is_refused(saved: Path) -> None:
-    with pytest.raises(
-        PreconditionError, match=r"TRN-6: .*model.npz holds a model of another architecture than task digits"
-    ):
-        load(saved).check(layout=dense_chain(3, 2, 4, 2))
+@pytest.mark.parametrize("widths", [(3, 2, 4, 2), (1, 6, 2)])
+def test_a_model_of_another_layout_is_refused(saved: Path, widths: tuple[int, ...]) -> None:
+    """Even of one that has as many weights."""
+    words = r"TRN-6: .*model.npz holds a model of another architecture than task digits"
+    with pytest.raises(PreconditionError, match=words):
+        load(saved).check(layout=dense_chain(*widths))
 
 
 @pytest.mark.parametrize(
