@@ -17,6 +17,7 @@ from clip_ref.messages import (
     Consistent,
     Deliver,
     MaskedInput,
+    Neighbourhood,
     Open,
     Roster,
     ShareKeys,
