@@ -122,6 +122,12 @@ class AuditReport:
     entries: int
     """How many entries were read."""
 
+    model: Digest | None
+    """The digest of the model before the first round, as the transcript has it: where the one before must have ended."""
+
+    chain: Digest | None = attrs.field(repr=False)
+    """The digest after the last entry: whoever noted it elsewhere can tell any later change, rounds cut off included."""
+
     rounds: tuple[RoundReport, ...]
     """The rounds that were found right, in order."""
 
@@ -143,7 +149,7 @@ def audit(*, path: Path, directory: Directory = NO_IDENTITIES) -> AuditReport:
     try:
         reader = TranscriptReader(path)
     except TranscriptError as error:
-        return AuditReport(False, 0, (), _finding(error, None, error.entry))
+        return AuditReport(False, 0, None, None, (), _finding(error, None, error.entry))
     with reader:
         params = reader.opening.params
         if params.hardened and not directory.keys:
@@ -158,7 +164,8 @@ def audit(*, path: Path, directory: Directory = NO_IDENTITIES) -> AuditReport:
             auditor.done()
         except ClipError as error:
             finding = _finding(error, auditor.round, reader.number)
-        return AuditReport(params.hardened, reader.number, tuple(auditor.reports), finding)
+        model = model_digest(reader.opening.state.model)
+        return AuditReport(params.hardened, reader.number, model, reader.chain, tuple(auditor.reports), finding)
 
 
 def _finding(error: ClipError, round: int | None, entry: int) -> Finding:
@@ -469,6 +476,8 @@ def as_dict(report: AuditReport) -> dict[str, Any]:
         "holds": report.holds,
         "signed": report.signed,
         "entries": report.entries,
+        "model": report.model and report.model.hex(),
+        "chain": report.chain and report.chain.hex(),
         "rounds": [attrs.asdict(found, value_serializer=plain) for found in report.rounds],
         "finding": finding,
     }

@@ -33,7 +33,7 @@ def prefixed(data: bytes) -> bytes:
     return unsigned(len(data), bits=32) + data
 
 
-def digest(label: str, parts: Iterable[bytes]) -> Digest:
+def digest(label: str, parts: Iterable[bytes | memoryview]) -> Digest:
     """CTX-2: SHA-256 over the label and every part, each after its length: injective in (label, parts)."""
     sha = hashlib.sha256(prefixed((LABEL + label).encode("ascii")))
     for part in parts:
@@ -45,7 +45,7 @@ def digest(label: str, parts: Iterable[bytes]) -> Digest:
 def array_digest(label: str, array: NDArray[Any]) -> Digest:
     """The digest of a flat array: its dtype, then its bytes, little-endian."""
     little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    return digest(label, (little.dtype.str.encode("ascii"), little.tobytes()))
+    return digest(label, (little.dtype.str.encode("ascii"), little.view(np.uint8).data))
 
 
 def model_digest(model: NDArray[np.float32]) -> Digest:

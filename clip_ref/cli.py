@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import attrs
 
 from clip_ref import __version__
+from clip_ref.audit import AuditReport, audit
+from clip_ref.audit import as_dict as audit_json
 from clip_ref.errors import SERVER, ClipError, PreconditionError
 from clip_ref.identification import Plan, elapsed, identify
+from clip_ref.identities import DIRECTORY_FILE, SECRETS, beside, load_directory, new_identities
+from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import TimeRecord
 from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Params, SecurityLevel
 from clip_ref.values import ClientId, RoundNumber
@@ -64,9 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     def command(
-        name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        summary: str,
+        more: str,
+        among: "argparse._SubParsersAction[_Parser]" = commands,
     ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
+        sub = among.add_parser(
             name,
             help=summary,
             description=more,
@@ -124,6 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=1, help="what all chance is drawn from (default: 1)")
     train.add_argument("--init", type=Path, default=None, metavar="MODEL", help="start from a saved model.npz")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    train.add_argument(
+        "--transcript",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="record all that the server sees, for `audit`; the clients' public keys land in FILE.identities",
+    )
 
     evaluate = command(
         "evaluate",
@@ -172,7 +187,51 @@ def _parser() -> argparse.ArgumentParser:
         "got, and the rule that stopped or bounded it.",
     )
     attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
+    _add_audit(command)
+    _add_keys(commands, command)
     return parser
+
+
+def _add_audit(command: Callable[..., argparse.ArgumentParser]) -> None:
+    audit = command(
+        "audit",
+        _audit,
+        "verify a recorded run again, trusting nobody",
+        "Replay a transcript that `train --transcript` recorded: every signature, length, order and\n"
+        "share, and every sum. Names the first thing that is wrong, and who is to blame for it.",
+    )
+    audit.add_argument("file", type=Path, metavar="FILE", help="a transcript")
+    audit.add_argument(
+        "--identities",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="the clients' pinned public keys, as `keys new` writes them (default: FILE.identities)",
+    )
+    audit.add_argument(
+        "--allow-unsigned", action="store_true", help="accept a transcript at level basic, which proves little"
+    )
+
+
+def _add_keys(commands: "argparse._SubParsersAction[_Parser]", command: Callable[..., argparse.ArgumentParser]) -> None:
+    keys = commands.add_parser(
+        "keys",
+        help="long-term identities for clients",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    new = command(
+        "new",
+        _keys_new,
+        "draw a key pair for each of N clients",
+        "Write DIR/directory.json, the public keys, for everybody to pin, and DIR/secret/ID.key,\n"
+        "one secret key for each client, to be handed to that client alone. Overwrites nothing.",
+        keys.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser),
+    )
+    new.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
+    new.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to write; made if its parent is there"
+    )
 
 
 def _ratio(most: str) -> Callable[[str], int]:
@@ -275,13 +334,73 @@ def _train(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     found = training.train(
-        config=config, out=options.out, init=options.init, resume=options.resume, quiet=options.quiet
+        config=config,
+        out=options.out,
+        init=options.init,
+        resume=options.resume,
+        quiet=options.quiet,
+        transcript=options.transcript,
     )
     if options.json:
         _say(json.dumps(found, indent=2))
     elif not options.quiet:
         _say(training.words(found, options.out))
     return _verdict(passed(found["checks"]), options.out)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """AUD-1, AUD-13: fails if anything is wrong, and where nothing is signed unless that is allowed."""
+    pinned = beside(options.file) if options.identities is None else options.identities
+    directory = NO_IDENTITIES if options.identities is None and not pinned.exists() else load_directory(path=pinned)
+    report = audit(path=options.file, directory=directory)
+    found = {"identities": str(pinned), "directory": directory.digest().hex()} if report.signed else {}
+    if options.json:
+        _say(json.dumps(audit_json(report) | found, indent=2))
+    elif not options.quiet:
+        _say(_audit_text(report, pinned, own=options.identities is not None))
+    if report.finding is not None:
+        rule = report.finding.rule
+        raise ClipError(rule=rule, detail=str(report.finding).removeprefix(f"{rule}: "))
+    if not report.signed and not options.allow_unsigned:
+        raise ClipError(
+            rule="AUD-1", detail="NOTHING IS SIGNED: whoever wrote the file may have made it up (--allow-unsigned)"
+        )
+    return OK
+
+
+def _audit_text(report: AuditReport, pinned: Path, *, own: bool) -> str:
+    rows = [["round", "survivors", "dropped out before its", "sum over the survivors, SHA-256"]]
+    for found in report.rounds:
+        gone = ", ".join(f"{u} {kind}" for u, kind in found.drop_outs.items()) or "nobody"
+        told = f"aborted: {found.aborted}" if found.sum_digest is None else found.sum_digest.hex()
+        rows.append([str(found.round), str(len(found.u3)), gone, told])
+    lines = []
+    if report.rounds and report.model is not None:
+        lines += [_columns(rows, (True, True, False, False)), ""]
+        lines.append(f"model before round {report.rounds[0].round}: {report.model.hex()}")
+        lines.append(f"model after round {report.rounds[-1].round}: {report.rounds[-1].model.hex()}")
+    if report.chain is not None and report.holds:
+        lines.append(f"digest at the end of the file: {report.chain.hex()}")
+    if report.signed and report.rounds:
+        whose = "" if own else ", which stand beside the transcript: pin your own with --identities"
+        lines.append(f"{sum(r.signatures for r in report.rounds)} signatures hold by the identities in {pinned}{whose}")
+    if not report.signed:
+        lines.append("NOTHING IS SIGNED: the clients are not bound to any of this")
+    verdict = "every check held" if report.holds else "SOMETHING IS WRONG, and nothing after it was looked at"
+    return "\n".join([*lines, f"rounds: {len(report.rounds)}, entries: {report.entries}; {verdict}"])
+
+
+def _keys_new(options: argparse.Namespace) -> int:
+    directory = new_identities(clients=options.clients, out=options.out)
+    file, digest = options.out / DIRECTORY_FILE, directory.digest().hex()
+    if options.json:
+        _say(json.dumps({"clients": len(directory.keys), "directory": str(file), "digest": digest}, indent=2))
+    elif not options.quiet:
+        _say(
+            f"{file}: {len(directory.keys)} public keys, for everybody to pin; digest {digest}\n"
+            f"{options.out / SECRETS}: their secret keys, each for its own client alone"
+        )
+    return OK
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -352,7 +471,8 @@ def _plan(options: argparse.Namespace) -> int:
         changes["margin"] = options.margin
     policy = attrs.evolve(policy, **changes)
     records = read_times(options.times, grid=policy.grid)
-    params = Params(clients=len(records), policy=policy, colluders=options.colluders)
+    wide = Encoding(ring_bits=64)  # times do not depend on it: let any number of clients be planned for
+    params = Params(clients=len(records), policy=policy, colluders=options.colluders, encoding=wide)
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
     plan = identify(records=records, params=params, round=RoundNumber(options.round))

@@ -1,6 +1,7 @@
 """Codec: where floats stop. Updates to ring elements, sums back to means.   Spec: codec, rules COD-1..COD-7."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 from clip_ref.errors import PreconditionError
 from clip_ref.params import Encoding, Weighting
 from clip_ref.values import Floats, RingVector, check_finite
+
+_BLOCK: Final = 1 << 14
+"""How many values are quantised at a time: the scratch stays in a core's own cache."""
 
 
 def weight_of(*, examples: int, encoding: Encoding) -> int:
@@ -25,14 +29,30 @@ def quantise(*, update: Floats, encoding: Encoding) -> NDArray[np.int64]:
 
     `update` is float32[d] and finite: NaN and infinities are refused, not turned into numbers.
     """
+    _check_update(update)
+    values = np.empty(len(update), dtype=np.int64)
+    for here, block in _quantised(update, encoding):
+        values[here] = block
+    return values
+
+
+def _check_update(update: Floats) -> None:
     if update.dtype != np.float32 or update.ndim != 1:
         raise PreconditionError(rule="COD-2", detail=f"an update is float32[d], got {update.dtype}{list(update.shape)}")
     check_finite(update, rule="COD-2", name="the update")
-    wide = update.astype(np.float64)
-    np.clip(wide, -encoding.clip, encoding.clip, out=wide)
-    wide *= encoding.steps
-    wide /= encoding.clip
-    return np.rint(wide, out=wide).astype(np.int64)
+
+
+def _quantised(update: Floats, encoding: Encoding) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """The quantised values block by block, in scratch that stays in cache and is used again."""
+    wide, values = np.empty(_BLOCK, dtype=np.float64), np.empty(_BLOCK, dtype=np.int64)
+    for at in range(0, len(update), _BLOCK):
+        here = slice(at, min(at + _BLOCK, len(update)))
+        floats, block = wide[: here.stop - at], values[: here.stop - at]
+        np.clip(update[here], -encoding.clip, encoding.clip, out=floats, dtype=np.float64)
+        floats *= encoding.steps
+        floats /= encoding.clip
+        np.copyto(block, np.rint(floats, out=floats), casting="unsafe")
+        yield here, block
 
 
 def encode(*, update: Floats, weight: int, encoding: Encoding) -> RingVector:
@@ -41,7 +61,13 @@ def encode(*, update: Floats, weight: int, encoding: Encoding) -> RingVector:
     `weight` is 1 … weight_max; that no sum overflows was settled when the parameters were made (PAR-7).
     """
     _check_weight(weight, encoding)
-    return _to_ring(quantise(update=update, encoding=encoding) * weight, encoding)
+    _check_update(update)
+    coded = np.empty(len(update), dtype=encoding.ring.dtype)
+    for here, block in _quantised(update, encoding):
+        block *= weight
+        np.copyto(coded[here], block.view(np.uint64), casting="unsafe")  # an unsigned narrowing is the residue modulo R
+    coded.flags.writeable = False
+    return coded
 
 
 def encode_scaled(

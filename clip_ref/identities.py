@@ -20,20 +20,25 @@ _ID: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _KEY: Final = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
+def beside(transcript: Path) -> Path:
+    """Where the identities of a recorded run are, unless one has others pinned: FILE.identities, next to FILE."""
+    return transcript.with_name(f"{transcript.name}.identities")
+
+
 def save_directory(*, path: Path, directory: Directory) -> None:
     """AUD-14: write the public keys to `path`/directory.json; `PreconditionError` if there are others already."""
     keys = {str(client): key.hex() for client, key in directory.keys.items()}
-    text = json.dumps({"identities": keys}, indent=2) + "\n"
+    text = f"{json.dumps({'identities': keys}, indent=2)}\n".encode("ascii")
     file = path / DIRECTORY_FILE
     try:
         path.mkdir(exist_ok=True)
-        there = file.read_text("utf-8") if file.exists() else None
+        there = file.read_bytes() if file.exists() else None
         if there is None:
             partial = file.with_name(f".{file.name}.part")
-            partial.write_text(text, "utf-8")
+            partial.write_bytes(text)
             partial.replace(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise PreconditionError(rule="AUD-14", detail=f"cannot write {file}: {error}") from None
+    except OSError as error:
+        raise PreconditionError(rule="AUD-14", detail=f"cannot write {file}: {error.strerror}") from None
     if there not in (None, text):
         raise PreconditionError(rule="AUD-14", detail=f"{file} exists and holds other identities")
 

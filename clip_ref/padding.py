@@ -29,9 +29,10 @@ def pad(
     """
     policy, encoding = params.policy, params.encoding
     encoding.ring.check(coded, rule="PAD-2", name="the coded update")
-    if held.dtype != np.bool_ or held.ndim != 1 or len(coded) != int(held.sum()):
+    if held.dtype != np.bool_ or held.ndim != 1 or len(coded) != np.count_nonzero(held):
         raise PreconditionError(
-            rule="PAD-2", detail=f"{len(coded)} elements do not fit the {int(held.sum())} coordinates that are held"
+            rule="PAD-2",
+            detail=f"{len(coded)} elements do not fit the {np.count_nonzero(held)} coordinates that are held",
         )
     if keep not in policy.grid:
         raise PreconditionError(rule="PAD-3", detail=f"keep level {keep} is not in the grid {policy.grid}")
@@ -42,7 +43,10 @@ def pad(
     slot = policy.grid.index(keep) if policy.mean is Mean.LEVELS else 0
     slots = {slot: weight} if bucket is None else {slot: weight, len(policy.grid) + bucket: 1}
     out = np.zeros(padded_length(size=len(held), params=params), dtype=encoding.ring.dtype)
-    out[: len(held)][held] = coded
+    if len(coded) == len(held):
+        out[: len(held)] = coded
+    else:
+        out[: len(held)][held] = coded
     out[len(held) :] = encode_slots(slots=slots, length=params.extras, encoding=encoding)
     out.flags.writeable = False
     return out

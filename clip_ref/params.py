@@ -285,12 +285,8 @@ class Params:
             raise _refuse("PAR-6", f"the threshold must be 2 … {self.holders}, got {self.threshold}")
         if not 0 <= self.colluders < self.threshold:
             raise _refuse("PAR-6", f"colluders must be fewer than the threshold {self.threshold}, got {self.colluders}")
-        if self.security is SecurityLevel.HARDENED and 2 * self.threshold <= self.holders + self.colluders:
-            raise _refuse(
-                "PAR-8",
-                f"security level `hardened` needs 2t > n + c: t = {self.threshold}, n = {self.holders}, "
-                f"c = {self.colluders}; raise the threshold",
-            )
+        if self.hardened:
+            self._check_hardened()
         worst, half = self.worst_case, self.encoding.ring.modulus // 2
         if worst >= half:
             raise _refuse(
@@ -316,6 +312,21 @@ class Params:
             raise _refuse("PAR-10", "on a graph there are no shared records to seed slack from: use the context")
         if not self.threshold <= self.min_survivors <= self.clients:
             raise _refuse("PAR-10", f"min_survivors is {self.threshold} … {self.clients}, got {self.min_survivors}")
+
+    def _check_hardened(self) -> None:
+        """PAR-8: what a malicious server must not be given."""
+        t, n, c = self.threshold, self.holders, self.colluders
+        if 2 * t <= n + c:
+            raise _refuse(
+                "PAR-8", f"security level `hardened` needs 2t > n + c: t = {t}, n = {n}, c = {c}; raise the threshold"
+            )
+        candidates = self.policy.straggler_share * n // 1000 if self.policy.anonymity_blocks else 0
+        if t - candidates < c + 2:
+            raise _refuse(
+                "PAR-8",
+                f"with t = {t}, {candidates} candidates and c = {c}, a sum could cover a single honest client: "
+                "security level `hardened` needs t − candidates ≥ c + 2",
+            )
 
     @property
     def holders(self) -> int:

@@ -49,10 +49,13 @@ TIMES, INVERSE = _tables()
 
 
 @lru_cache(maxsize=8)
-def _multipliers(holders: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """A table that multiplies by x in row x; entries and look-ups are both offset to the row."""
-    at = np.arange(holders, dtype=np.intp) * 256
-    return (TIMES[1 : holders + 1] + at[:, None]).ravel(), at
+def _multiples(threshold: int, holders: int) -> Bytes:
+    """Row 256·k + b holds b·x^k for every holder x: uint8[256·t, holders]. Sharing a byte is then one row per coefficient."""
+    powers = np.ones((threshold, holders), dtype=np.uint8)
+    for k in range(1, threshold):
+        powers[k] = TIMES[powers[k - 1], np.arange(1, holders + 1)]
+    table: Bytes = TIMES[np.arange(256)[None, :, None], powers[:, None, :]]
+    return table.reshape(-1, holders)
 
 
 def split(*, secret: bytes, threshold: int, holders: int, randomness: bytes) -> tuple[bytes, ...]:
@@ -70,14 +73,10 @@ def split(*, secret: bytes, threshold: int, holders: int, randomness: bytes) -> 
         raise PreconditionError(
             rule="SHM-2", detail=f"needs {(threshold - 1) * length} bytes of randomness, got {len(randomness)}"
         )
-    coefficients = np.frombuffer(secret + randomness, dtype=np.uint8).reshape(threshold, length).astype(np.intp)
-    table, at = _multipliers(holders)
-    state = at[:, None] ^ coefficients[-1]
-    following = np.empty_like(state)
-    for coefficient in coefficients[-2::-1]:
-        np.take(table, state, out=following, mode="clip")
-        np.bitwise_xor(following, coefficient, out=state)
-    return tuple(share.tobytes() for share in state.astype(np.uint8))
+    coefficients = np.frombuffer(secret + randomness, dtype=np.uint8).reshape(threshold, length)
+    rows = coefficients + 256 * np.arange(threshold)[:, None]
+    terms = np.take(_multiples(threshold, holders), rows, axis=0, mode="clip")
+    return tuple(share.tobytes() for share in np.bitwise_xor.reduce(terms, axis=0).T)
 
 
 @lru_cache(maxsize=1024)
@@ -86,11 +85,11 @@ def lagrange(points: tuple[int, ...]) -> Bytes:
     if len(set(points)) != len(points) or not all(1 <= x <= MAX_SHARES for x in points):
         raise PreconditionError(rule="SHM-3", detail=f"share numbers must be distinct and 1 … 255, got {points}")
     x = np.array(points, dtype=np.uint8)
-    weights = np.ones(len(x), dtype=np.uint8)
-    for k, own in enumerate(x):
-        others = np.delete(x, k)
-        for factor in TIMES[others, INVERSE[others ^ own]]:
-            weights[k] = TIMES[weights[k], factor]
+    factors = TIMES[x[None, :], INVERSE[x[None, :] ^ x[:, None]]]  # x_j/(x_j − x_k): 0 where j = k
+    np.fill_diagonal(factors, 1)
+    weights: Bytes = factors[:, 0].copy()
+    for column in factors.T[1:]:
+        np.copyto(weights, TIMES[weights, column])
     weights.flags.writeable = False
     return weights
 

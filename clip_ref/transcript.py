@@ -170,8 +170,11 @@ class TranscriptWriter:
         What it holds of that round and later ones is dropped: the run goes through them again. `PreconditionError` if it is
         of another run, is damaged before that round, or does not end the round before with the model that `state` has.
         """
-        with TranscriptReader(path) as reader:
-            kept, chain = _kept(reader, path, params, layout, state)
+        try:
+            with TranscriptReader(path) as reader:
+                kept, chain = _kept(reader, path, params, layout, state)
+        except TranscriptError as error:
+            raise PreconditionError(rule="TRA-7", detail=f"{path} is damaged: {error}") from None
         writer = cls.__new__(cls)
         writer._file = path.open("r+b")
         writer._file.truncate(kept)

@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -40,6 +41,9 @@ from clip_ref.params import (
 )
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, Ring, RingVector, RoundNumber, SecretKey, Seed
 from clip_ref.wire import KINDS, Sizes
+
+few = settings(max_examples=max(1, settings().max_examples // 5))
+"""Decorates a property whose every example is many checks: a fifth of the profile's examples."""
 
 Kept = dict[str, NDArray[np.int64]]
 

@@ -1,5 +1,6 @@
 """Audit: what really happened passes; whatever was changed, left out, added or made up is found, and its culprit named."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,9 @@ from rounds import directory_of, identity_of
 from clip_ref import agreement, wire
 from clip_ref.audit import AuditReport, Finding, as_dict, audit
 from clip_ref.canonical import RoundContext, model_digest
+from clip_ref.cli import main
 from clip_ref.errors import SERVER, PreconditionError
+from clip_ref.identities import beside, new_identities, save_directory
 from clip_ref.keys import Directory, identity_key
 from clip_ref.messages import (
     Agreed,
@@ -670,8 +673,10 @@ def test_a_finding_in_one_line() -> None:
 def test_a_report_as_json(honest: Told) -> None:
     report = honest.audited()
     out = as_dict(report)
-    assert {name: out[name] for name in ("holds", "signed", "entries", "finding")} == {
-        "holds": True, "signed": True, "entries": len(honest.parts) - 1, "finding": None,
+    assert {name: out[name] for name in ("holds", "signed", "entries", "model", "chain", "finding")} == {
+        "holds": True, "signed": True, "entries": len(honest.parts) - 1,
+        "model": model_digest(first_state().model).hex(),
+        "chain": honest.path.read_bytes()[-CHAIN:].hex(), "finding": None,
     }  # fmt: skip
     first = out["rounds"][0]
     result = cast("RoundResult", honest.made.results[0])
@@ -706,3 +711,98 @@ def test_contexts_are_those_of_the_run(honest: Told) -> None:
         assert honest.resigned(number) == honest.parts[number]
     opening = cast("Open", honest.decoded(1)[0]).context
     assert isinstance(opening, RoundContext)
+
+
+# The command
+
+
+@pytest.fixture
+def recorded_run(tmp_path: Path) -> tuple[Path, Recorder]:
+    """A transcript with its identities beside it."""
+    made = record(tmp_path / "run", [{C: DropOut(Leg.INPUT, False)}, dict.fromkeys((A, B), DropOut(Leg.SHARE, False))])
+    save_directory(path=beside(tmp_path / "run"), directory=made.directory)
+    return tmp_path / "run", made
+
+
+@pytest.mark.rule("AUD-1", "AUD-13")
+def test_the_command_says_what_each_round_was(
+    recorded_run: tuple[Path, Recorder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, made = recorded_run
+    result = cast("RoundResult", made.results[0])
+    assert main(["audit", str(path)]) == 0
+    out, err = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert f"1 3 2 MaskedInput {result.sum_digest.hex()}" in lines
+    assert "2 0 0 ShareKeys, 1 ShareKeys aborted: U2 had 2 clients; 3 are needed to go on" in lines
+    assert f"model before round 1: {model_digest(first_state().model).hex()}" in lines
+    assert f"model after round 2: {model_digest(result.aggregate.model).hex()}" in lines
+    assert f"digest at the end of the file: {path.read_bytes()[-CHAIN:].hex()}" in lines
+    assert "pin your own with --identities" in out
+    assert "every check held" in out
+    assert err == ""
+    assert main(["audit", str(path), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.rule("AUD-1", "AUD-13")
+def test_the_command_names_the_first_wrong_thing_in_one_line(
+    recorded_run: tuple[Path, Recorder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, made = recorded_run
+    data = path.read_bytes()
+    path.write_bytes(data[:-100] + bytes([data[-100] ^ 1]) + data[-99:])
+    assert main(["audit", str(path), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["finding"]["rule"] == "TRA-6"
+    assert json.loads(out)["directory"] == made.directory.digest().hex()
+    assert err.startswith("clip-ref audit: round 2, entry ")
+    assert err.endswith("[TRA-6]\n")
+    assert err.count("\n") == 1
+    assert main(["audit", str(path), "--quiet"]) == 1
+    assert main(["audit", str(path)]) == 1
+    assert "SOMETHING IS WRONG" in capsys.readouterr().out
+
+
+@pytest.mark.rule("AUD-1")
+def test_the_command_takes_pinned_identities(
+    recorded_run: tuple[Path, Recorder], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One's own rather than those beside the file; and it needs some."""
+    path, made = recorded_run
+    own = path.with_name("own")
+    save_directory(path=own, directory=made.directory)
+    assert main(["audit", str(path), "--identities", str(own)]) == 0
+    assert "pin your own" not in capsys.readouterr().out
+    others = path.with_name("others")
+    new_identities(clients=4, out=others)
+    assert main(["audit", str(path), "--identities", str(others)]) == 1
+    assert "pinned directory" in capsys.readouterr().err
+    for missing in (["--identities", str(path.with_name("none"))], []):
+        if not missing:
+            (beside(path) / "directory.json").unlink()
+            beside(path).rmdir()
+        assert main(["audit", str(path), *missing]) == 2
+    assert capsys.readouterr().err.endswith("[AUD-1]\n")
+
+
+@pytest.mark.rule("AUD-1")
+def test_the_command_fails_where_nothing_is_signed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run"
+    record(path, hardened=False)
+    assert main(["audit", str(path)]) == 1
+    out, err = capsys.readouterr()
+    assert "NOTHING IS SIGNED" in out
+    assert "NOTHING IS SIGNED" in err
+    assert main(["audit", str(path), "--allow-unsigned", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["holds"], found["signed"]) == (True, False)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(["audit", str(path), "--allow-unsigned"]) == 1
+
+
+def test_the_command_cannot_read_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text").write_text("no transcript")
+    for name in ("missing", "text", "."):
+        assert main(["audit", str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err.endswith("[TRA-3]\n")

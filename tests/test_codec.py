@@ -206,6 +206,18 @@ def test_scaling_in_numbers() -> None:
 
 
 @pytest.mark.rule("COD-5")
+def test_scaling_knows_a_tie_from_what_is_almost_one() -> None:
+    """4908534051 and 4294967298/8589934597: 2⁻³⁴ below a tie, which float64 takes for one and rounds up to even."""
+    weight, total, holders = 2**32 - 1, 9817068111, 8589934597
+    assert divmod(weight * total, holders) == (4908534051, (holders - 1) // 2)
+    encoding = Encoding(ring_bits=64, clip=7.0, value_bits=4, weight_max=weight)
+    coded = encode_scaled(
+        update=_f32(1, -1), weight=weight, total=total, holders=_int64(holders, holders), cap=2, encoding=encoding
+    )
+    assert coded.tolist() == [4908534051, 2**64 - 4908534051]
+
+
+@pytest.mark.rule("COD-5")
 @given(data=st.data(), encoding=encodings())
 def test_scaled_by_one_is_unscaled(data: st.DataObject, encoding: Encoding) -> None:
     update = data.draw(floats(6, scale=encoding.clip))

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import client_ids, digests, rosters, secret_keys, seeds
+from strategies import client_ids, digests, few, rosters, secret_keys, seeds
 
 from clip_ref.canonical import RoundContext
 from clip_ref.errors import SERVER, ContributionError
@@ -386,6 +386,7 @@ def test_another_directory_has_another_digest(roster: tuple[ClientId, ...], data
 
 
 @pytest.mark.rule("KEY-9")
+@few
 @given(at=st.integers(0, 63), flip=st.integers(1, 255), bit=st.integers(0, 255))
 def test_what_is_not_that_clients_signature_is_refused(at: int, flip: int, bit: int) -> None:
     directory, good = _directory(1, 2), sign(secret=_identity(1), statement=STATEMENT)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import plain
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import ring_vectors, rings, rngs, rosters
+from strategies import few, ring_vectors, rings, rngs, rosters
 
 from clip_ref.errors import PreconditionError
 from clip_ref.keys import pair_seed, public_key, self_mask_seed
@@ -98,7 +98,7 @@ def test_pairwise_masks_cancel(roster: tuple[ClientId, ...], ring: Ring) -> None
 
 
 @pytest.mark.rule("MSK-3", "MSK-6", "KEY-4", "KEY-5")
-@settings(max_examples=10)
+@few
 @given(roster=rosters(min_size=3, max_size=5), ring=rings(), rng=rngs())
 def test_a_sum_under_agreed_keys(roster: tuple[ClientId, ...], ring: Ring, rng: np.random.Generator) -> None:
     """As in a round: seeds agreed by X25519 in the round's context, the first client drops out."""

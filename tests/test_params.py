@@ -247,10 +247,11 @@ def test_hardened_needs_more_than_half_of_clients_and_colluders(clients: int, da
     colluders = data.draw(st.integers(0, threshold - 1))
     what: dict[str, Any] = {"threshold": threshold, "colluders": colluders, "encoding": SMALL}
     assert not Params(clients=clients, **what).hardened
-    if 2 * threshold > clients + colluders:
+    alone = threshold - clients // 5 < colluders + 2
+    if 2 * threshold > clients + colluders and not alone:
         assert Params(clients=clients, security=SecurityLevel.HARDENED, **what).hardened
     else:
-        with pytest.raises(ParameterError, match="needs 2t > n") as caught:
+        with pytest.raises(ParameterError, match=r"needs 2t > n|a single honest client") as caught:
             Params(clients=clients, security=SecurityLevel.HARDENED, **what)
         assert caught.value.rule == "PAR-8"
 
@@ -259,6 +260,12 @@ def test_hardened_needs_more_than_half_of_clients_and_colluders(clients: int, da
 def test_hardened_at_its_edge() -> None:
     Params(clients=20, threshold=11, security=SecurityLevel.HARDENED)
     Params(clients=20, threshold=14, colluders=7, security=SecurityLevel.HARDENED)
+    half = PruningPolicy(straggler_share=500)
+    Params(clients=10, threshold=7, policy=half, security=SecurityLevel.HARDENED)
+    with pytest.raises(ParameterError, match="a single honest client"):
+        Params(clients=10, threshold=6, policy=half, security=SecurityLevel.HARDENED)
+    with pytest.raises(ParameterError, match="a single honest client"):
+        Params(clients=3, threshold=3, colluders=2, security=SecurityLevel.HARDENED)
     for threshold, colluders in ((10, 0), (14, 8)):
         with pytest.raises(ParameterError, match="raise the threshold"):
             Params(clients=20, threshold=threshold, colluders=colluders, security=SecurityLevel.HARDENED)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import few
 
 from clip_ref.errors import PreconditionError
 from clip_ref.shamir import INVERSE, MAX_SHARES, TIMES, combine, lagrange, split
@@ -222,6 +223,7 @@ def test_share_numbers_are_distinct_and_in_range(points: tuple[int, ...]) -> Non
 
 
 @pytest.mark.rule("SHM-4")
+@few
 @given(sharing=_sharings(max_holders=10))
 def test_exactly_t_shares_are_combined(sharing: tuple[bytes, int, tuple[bytes, ...]]) -> None:
     _, threshold, shares = sharing

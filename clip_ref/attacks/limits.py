@@ -66,19 +66,7 @@ def dropped_mate(seed: int) -> Outcome:
     return _judged(fleet, second - first, int(first[LAYOUT.size + 2]), pruned_at(fleet, 500))
 
 
-def few_holders(seed: int) -> Outcome:
-    """Half of the clients may prune, and t = 6 of n = 10: the server leaves all who do not prune but the victim out of one
-    round. On what the others pruned, the sum is the victim's update.
-    """
-    params = Params(clients=10, threshold=6, policy=policy(straggler_share=500), security=HARD)
-    stragglers = [ClientId(u) for u in (0, 1, 2, 4, 5)]
-    fleet = Fleet(seed, params, dict.fromkeys(stragglers, 2000))
-    gone = {u for u in fleet.ids if u != VICTIM and u not in stragglers}
-    total = _sum(fleet, fleet.state(history=fleet.history), gone)
-    return _judged(fleet, total, int(total[LAYOUT.size]), pruned_at(fleet, 500))
-
-
 LIMITS: Final[Mapping[str, Callable[[int], Outcome]]] = MappingProxyType(
-    {"two-rounds": two_rounds, "dropped-mate": dropped_mate, "few-holders": few_holders}
+    {"two-rounds": two_rounds, "dropped-mate": dropped_mate}
 )
 """Every limit by its name. All of them succeed."""

@@ -26,6 +26,7 @@ from clip_ref.messages import TimeRecord
 from clip_ref.params import Mean, Params, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
+from clip_ref.round.driver import Observer
 from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet
@@ -313,8 +314,11 @@ class Run:
             entropy=b"",
         )
 
-    def step(self) -> RoundRow:
-        """LAB-3: run the next round, check its sum against the plain one, bill its time, and go on to the next model."""
+    def step(self, *, observe: Observer | None = None) -> RoundRow:
+        """LAB-3: run the next round, check its sum against the plain one, bill its time, and go on to the next model.
+
+        `observe` is told of every message, as the server saw it.
+        """
         number, history = self.state.round, self.state.history
         clients = {
             u: Client(
@@ -340,8 +344,13 @@ class Run:
             updates.update(zip(assignments, self._pool.fit_many(jobs), strict=True))
             return updates
 
+        def watch(client: ClientId, to_server: bool, data: bytes) -> None:
+            transcript.observe(client, to_server, data)
+            if observe is not None:
+                observe(client, to_server, data)
+
         server = Server(params=self.params, layout=self.layout, state=self.state, directory=self.directory)
-        result = run_round(server=server, clients=clients, train=train, observe=transcript.observe)
+        result = run_round(server=server, clients=clients, train=train, observe=watch)
         row = self._row(result, updates, transcript)
         self.state = self.state.completed(result.aggregate.model)
         self.rows.append(row)

@@ -2,15 +2,19 @@
 
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from clip_ref.errors import PreconditionError
+from clip_ref.identities import beside, save_directory
 from clip_ref.lab.console import progress
 from clip_ref.lab.federated import Run, RunConfig, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.train import modelfile
 from clip_ref.train.data import load_task
 from clip_ref.train.pool import Pool
+from clip_ref.transcript import TranscriptWriter
+from clip_ref.values import Digest
 
 
 def check_out(out: Path, *, parents: bool = False) -> None:
@@ -36,9 +40,18 @@ def check_out(out: Path, *, parents: bool = False) -> None:
 
 
 def train(
-    *, config: RunConfig, out: Path, init: Path | None, resume: bool, quiet: bool, workers: int = 2
+    *,
+    config: RunConfig,
+    out: Path,
+    init: Path | None,
+    resume: bool,
+    quiet: bool,
+    transcript: Path | None = None,
+    workers: int = 2,
 ) -> dict[str, Any]:
     """Run `config` to its last round, from the checkpoint in `out` if `resume`, and write what came of it.
+
+    `transcript`: where to record all that the server sees, with the clients' public identities beside it.
 
     Everything that can be refused is refused before anything is written. Returns what `results.json` holds.
     """
@@ -65,9 +78,14 @@ def train(
             raise PreconditionError(
                 rule="LAB-5", detail=f"{checkpoint} has {done} rounds already: ask for more --rounds"
             )
-        with progress(title=f"train {config.method}", total=config.rounds, done=done, quiet=quiet) as report:
+        with (
+            recording(transcript, run=run, resume=resume) as record,
+            progress(title=f"train {config.method}", total=config.rounds, done=done, quiet=quiet) as report,
+        ):
             for _ in range(done, config.rounds):
-                row = run.step()
+                row = run.step(observe=None if record is None else record.observe)
+                if record is not None:
+                    record.completed(sum_digest=Digest(bytes.fromhex(row.secure_sum)), model=run.state.model)
                 run.save(checkpoint)
                 report(f"accuracy {100 * row.accuracy:.1f} %, {row.round_seconds:.2f} s")
         modelfile.save(out / "model.npz", model=run.state.model, task=config.task, layout=run.layout)
@@ -75,6 +93,16 @@ def train(
     found = results(config, run)
     write_whole(out / "results.json", (json.dumps(found, indent=2) + "\n").encode())
     return found
+
+
+def recording(path: Path | None, *, run: Run, resume: bool) -> AbstractContextManager[TranscriptWriter | None]:
+    """TRA-3, TRA-7: the transcript to write, from where `run` stands; none without a path."""
+    if path is None:
+        return nullcontext()
+    if run.directory.keys:
+        save_directory(path=beside(path), directory=run.directory)
+    begin = TranscriptWriter.resumed if resume and path.exists() else TranscriptWriter
+    return begin(path=path, params=run.params, layout=run.layout, state=run.state)
 
 
 def results(config: RunConfig, run: Run) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from clip_ref import (
     wire,
 )
 from clip_ref.aggregation import holder_weights
-from clip_ref.canonical import Reader, Writer, digest, mask_context, model_digest
+from clip_ref.canonical import Reader, Writer, mask_context, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
 from clip_ref.keys import NO_IDENTITIES, Directory
@@ -56,7 +56,18 @@ from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.journal import Journal
 from clip_ref.round.state import config_digest
-from clip_ref.values import NO_DIGEST, ClientId, Digest, Floats, SecretKey, Seed, SigningKey, check_finite, saturate
+from clip_ref.values import (
+    NO_DIGEST,
+    ClientId,
+    Digest,
+    Floats,
+    SecretKey,
+    Seed,
+    SigningKey,
+    check_finite,
+    frozen_array,
+    saturate,
+)
 from clip_ref.wire import Sizes
 
 KEY_SHARE, SELF_SHARE = "mask key", "self mask"
@@ -153,7 +164,7 @@ class Client:
         self._mask_secret = SecretKey(self._draw("mask key"))
         self._self_seed = Seed(self._draw("self mask seed"))
         self._next = "open"
-        self._answered: dict[str, tuple[Digest, object]] = {}
+        self._answered: dict[str, tuple[object, object]] = {}
         self._journal = journal
         self._past = past_rounds(journal)
         if journal is not None:
@@ -210,32 +221,37 @@ class Client:
     def _draw(self, purpose: str) -> bytes:
         return derive(secret=self._entropy, salt=b"", purpose=f"client {purpose}", ids=(self.me,))
 
-    def _once(self, step: str, following: str, given: bytes, answer: Callable[[], _Answer]) -> _Answer:
+    def _once(self, step: str, following: str, given: ServerMessage | Floats, answer: Callable[[], _Answer]) -> _Answer:
         """ROU-3: every step is taken once and in order, after it is written down; the same question has the same answer.
 
         A client that refuses a message takes no further part in the round.
         """
-        seen = digest("step", (given,))
         if step in self._answered:
             before, said = self._answered[step]
-            if before != seen and step == "masked_input":
-                raise PreconditionError(rule="ROU-3", detail=f"client {self.me} has sent another update in this round")
-            if before != seen:
+            if isinstance(given, np.ndarray):
+                if not np.array_equal(cast("Floats", before), given):
+                    raise PreconditionError(
+                        rule="ROU-3", detail=f"client {self.me} has sent another update in this round"
+                    )
+            elif before != given:
                 raise self._blame(SERVER, "ROU-3", step, "a second, different message at a step that I have taken")
             return cast("_Answer", said)
         if self._next != step:
             raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not {step}")
         if self._journal is not None:
-            self._journal.append((step, given))
+            self._journal.append((step, self._bytes(given)))
         self._next = "nothing more"
         result = answer()
-        self._answered[step] = (seen, result)
+        self._answered[step] = (given, result)
         self._next = following
         return result
 
-    def _bytes(self, message: ServerMessage) -> bytes:
-        context = message.context if isinstance(message, Open) else self._context
-        return wire.encode(message, Header(context.session, context.round, SERVER))
+    def _bytes(self, given: ServerMessage | Floats) -> bytes:
+        """What goes into the journal."""
+        if isinstance(given, np.ndarray):
+            return given.astype("<f4").tobytes()
+        context = given.context if isinstance(given, Open) else self._context
+        return wire.encode(given, Header(context.session, context.round, SERVER))
 
     def _expect(self, step: str) -> None:
         if not self._answered and step != "open":
@@ -250,7 +266,7 @@ class Client:
 
     def open(self, message: Open) -> Advertise:
         """ROU-4: check what the server announces, and advertise two fresh keys."""
-        return self._once("open", "roster", self._bytes(message), lambda: self._open(message))
+        return self._once("open", "roster", message, lambda: self._open(message))
 
     def _open(self, message: Open) -> Advertise:
         context = message.context
@@ -280,7 +296,7 @@ class Client:
     def roster(self, message: Roster | Neighbourhood) -> ShareKeys:
         """ROU-5: check the roster, share both secrets, and seal shares and times for every peer."""
         self._expect("roster")
-        return self._once("roster", "deliver", self._bytes(message), lambda: self._share(message))
+        return self._once("roster", "deliver", message, lambda: self._share(message))
 
     def _share(self, message: Roster | Neighbourhood) -> ShareKeys:
         if isinstance(message, Neighbourhood) != bool(self._params.neighbours):
@@ -382,7 +398,7 @@ class Client:
     def deliver(self, message: Deliver) -> Assignment:
         """ROU-6: check the model, open every envelope, hold it against its commitments, and find out what to train."""
         self._expect("deliver")
-        return self._once("deliver", "masked_input", self._bytes(message), lambda: self._assign(message))
+        return self._once("deliver", "masked_input", message, lambda: self._assign(message))
 
     def _assign(self, message: Deliver) -> Assignment:
         senders = [e.peer for e in message.envelopes]
@@ -493,7 +509,7 @@ class Client:
             )
         check_finite(delta, rule="COD-2", name="the update")
         following = "announce"
-        return self._once("masked_input", following, delta.astype("<f4").tobytes(), lambda: self._mask(delta))
+        return self._once("masked_input", following, frozen_array(delta), lambda: self._mask(delta))
 
     def _mask(self, delta: Floats) -> MaskedInput:
         params, encoding = self._params, self._params.encoding
@@ -537,7 +553,7 @@ class Client:
         """ROU-8: check U3; at level `hardened` sign what one was told of U2 and U3, else reveal one's shares."""
         self._expect("announce")
         following = "agreed" if self._params.hardened else "nothing more"
-        return self._once("announce", following, self._bytes(message), lambda: self._announced(message))
+        return self._once("announce", following, message, lambda: self._announced(message))
 
     def _announced(self, message: Announce) -> Consistent | Unmask:
         views = self._seen_on_graph(message) if self._params.neighbours else self._seen(message)
@@ -572,7 +588,7 @@ class Client:
     def agreed(self, message: Agreed) -> Unmask:
         """ROU-8, at level `hardened`: reveal one's shares once t clients have signed that they were told the same."""
         self._expect("agreed")
-        return self._once("agreed", "nothing more", self._bytes(message), lambda: self._agreed(message))
+        return self._once("agreed", "nothing more", message, lambda: self._agreed(message))
 
     def _agreed(self, message: Agreed) -> Unmask:
         agreement.check_agreed(

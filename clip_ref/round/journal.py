@@ -57,10 +57,13 @@ class FileJournal:
     def __init__(self, path: Path) -> None:
         """The journal at `path`, which need not exist yet. `PreconditionError` (ROU-17) if it is damaged.
 
-        A last entry that was cut short never led to an answer, and is dropped.
+        A last entry that was cut short never led to an answer, and is dropped; the first cannot be.
         """
         self._path = path
-        self._entries = self._read() if path.exists() else []
+        self._entries: list[Entry] = []
+        self._whole = 0
+        if path.exists():
+            self._read()
 
     def entries(self) -> list[Entry]:
         """Everything of the current round, in order."""
@@ -69,34 +72,41 @@ class FileJournal:
     def begin(self, entry: Entry) -> None:
         """Start a round: a new file takes the old one's place."""
         partial = self._path.with_name(f".{self._path.name}.part")
-        self._write(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MAGIC + _framed(entry))
+        partial.unlink(missing_ok=True)
+        data = _MAGIC + _framed(entry)
+        self._write(partial, os.O_CREAT | os.O_EXCL, data, at=0)
         partial.replace(self._path)
+        self._entries, self._whole = [entry], len(data)
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
-        self._entries = [entry]
 
     def append(self, entry: Entry) -> None:
         """Keep `entry` on disk."""
         if not self._entries:
             raise PreconditionError(rule="ROU-17", detail=f"{self._path} has no round that has begun")
-        self._write(self._path, os.O_WRONLY | os.O_APPEND, _framed(entry))
+        data = _framed(entry)
+        self._write(self._path, 0, data, at=self._whole)
         self._entries.append(entry)
+        self._whole += len(data)
 
     @staticmethod
-    def _write(path: Path, flags: int, data: bytes) -> None:
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+    def _write(path: Path, flags: int, data: bytes, *, at: int) -> None:
+        """Put `data` at `at`, in place of whatever a write that failed has left there."""
+        with os.fdopen(os.open(path, os.O_WRONLY | flags, 0o600), "wb") as file:
+            file.truncate(at)
+            file.seek(at)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
 
-    def _read(self) -> list[Entry]:
+    def _read(self) -> None:
         data = self._path.read_bytes()
         if not data.startswith(_MAGIC):
             raise PreconditionError(rule="ROU-17", detail=f"{self._path} is not a journal of this version")
-        found: list[Entry] = []
+        found = self._entries
         whole = len(_MAGIC)
         while whole < len(data):
             head = data[whole : whole + _HEAD]
@@ -111,10 +121,12 @@ class FileJournal:
             name = entry[1 : 1 + entry[0]]
             found.append((name.decode("ascii"), entry[1 + len(name) :]))
             whole += _HEAD + length
+        if not found:
+            raise self._damaged(0)  # it was written in one piece, or not at all
         if whole < len(data):
             with self._path.open("r+b") as file:
                 file.truncate(whole)
-        return found
+        self._whole = whole
 
     def _damaged(self, entries: int) -> PreconditionError:
         return PreconditionError(rule="ROU-17", detail=f"{self._path} is damaged in its entry {entries + 1}")

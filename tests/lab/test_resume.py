@@ -86,12 +86,12 @@ def test_a_run_killed_between_rounds_goes_on_from_its_checkpoint(
 ) -> None:
     out, honest, steps = tmp_path / "out", Run.step, 0
 
-    def step(self: Run) -> Any:
+    def step(self: Run, **more: Any) -> Any:
         nonlocal steps
         steps += 1
         if steps == 3:
             raise KeyboardInterrupt
-        return honest(self)
+        return honest(self, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "step", step)

@@ -23,6 +23,7 @@ def rows(*parts: Part) -> list[bytes]:
     return [x.tobytes() + bytes([y]) for inputs, classes in parts for x, y in zip(inputs, classes, strict=True)]
 
 
+@pytest.mark.rule("TRN-2")
 def test_what_ships_is_attributed_and_has_its_digest() -> None:
     packed = (SHIPPED / "digits.csv.gz").read_bytes()
     readme = (SHIPPED / "README.md").read_text(encoding="utf-8")
@@ -47,6 +48,7 @@ def test_digits_are_read_as_they_stand_in_the_file() -> None:
     assert not classes.flags.writeable
 
 
+@pytest.mark.rule("TRN-2")
 def test_a_changed_file_is_refused() -> None:
     packed = bytearray((SHIPPED / "digits.csv.gz").read_bytes())
     packed[1000] ^= 1
@@ -87,17 +89,20 @@ def test_clients_have_disjoint_parts_of_nearly_one_size(n: int) -> None:
         assert not y.flags.writeable
 
 
+@pytest.mark.rule("TRN-1")
 @given(n=st.one_of(st.integers(max_value=1), st.integers(min_value=51)))
 def test_other_numbers_of_clients_are_refused(n: int) -> None:
     with pytest.raises(PreconditionError, match=f"TRN-1: digits can be dealt to 2 … 50 clients, got {n}"):
         DIGITS.clients(n)
 
 
+@pytest.mark.rule("TRN-1")
 def test_an_unknown_task_is_refused_and_those_that_exist_are_listed() -> None:
     with pytest.raises(PreconditionError, match=f"TRN-1: no task 'mnist'; there is: {', '.join(TASKS)}"):
         load_task("mnist")
 
 
+@pytest.mark.rule("TRN-1")
 @pytest.mark.parametrize(
     "change",
     [

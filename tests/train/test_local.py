@@ -118,6 +118,7 @@ def test_each_epoch_takes_every_example_once_in_batches_of_nearly_one_size(small
     assert any((a != b).any() for a, b in zip(seen[0], seen[4], strict=True))
 
 
+@pytest.mark.rule("SUB-5")
 def test_training_a_sub_model_is_training_the_smaller_module(small: Setting) -> None:
     """Extract, train, expand: its update is the smaller module's own, and pruned coordinates stay."""
     kept = {"0": np.array([1, 4, 9]), "3": np.array([0, 7])}
@@ -162,6 +163,7 @@ def test_parameters_that_need_no_gradient_stay(small: Setting) -> None:
         assert (delta[28:] != 0).any()
 
 
+@pytest.mark.rule("TRN-3")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_model_that_is_not_finite_is_refused(small: Setting, bad: float) -> None:
     model = small.model.copy()
@@ -174,6 +176,7 @@ def test_a_model_that_is_not_finite_is_refused(small: Setting, bad: float) -> No
         evaluate(module=small.module, model=model, part=small.part)
 
 
+@pytest.mark.rule("SUB-1", "TRN-3")
 def test_a_model_of_another_length_is_refused(small: Setting) -> None:
     with pytest.raises(PreconditionError, match="SUB-1"):
         trained(attrs.evolve(small, model=small.model[1:]))
@@ -186,6 +189,7 @@ def test_a_client_without_examples_is_refused(small: Setting) -> None:
         trained(attrs.evolve(small, part=(small.part[0][:0], small.part[1][:0])))
 
 
+@pytest.mark.rule("TRN-4")
 @pytest.mark.parametrize("training", [attrs.evolve(SGD, lr=1e30), attrs.evolve(ADAM, lr=1e30)])
 def test_training_that_diverges_is_refused(small: Setting, training: LocalTraining) -> None:
     module = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 3))
@@ -212,6 +216,7 @@ def test_models_come_from_their_seed_alone() -> None:
     assert len(one) >= 150_000
 
 
+@pytest.mark.rule("TRN-1")
 @pytest.mark.parametrize("arguments", [("vgg9", 0), ("digits_cnn", -1), ("digits_cnn", 2**63)])
 def test_unknown_models_and_seeds_are_refused(arguments: tuple[str, int]) -> None:
     name, seed = arguments

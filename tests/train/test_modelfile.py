@@ -36,6 +36,7 @@ def stored(path: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.rule("TRN-6")
 @given(data=st.data())
 def test_what_is_saved_is_loaded(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     layout = data.draw(layouts())
@@ -51,6 +52,7 @@ def test_what_is_saved_is_loaded(data: st.DataObject, tmp_path_factory: pytest.T
     assert [x.name for x in path.parent.iterdir()] == ["any name"]
 
 
+@pytest.mark.rule("TRN-6")
 @pytest.mark.parametrize("widths", [(3, 2, 4, 2), (1, 6, 2)])
 def test_a_model_of_another_layout_is_refused(saved: Path, widths: tuple[int, ...]) -> None:
     """Even of one that has as many weights."""
@@ -59,6 +61,7 @@ def test_a_model_of_another_layout_is_refused(saved: Path, widths: tuple[int, ..
         load(saved).check(layout=dense_chain(*widths))
 
 
+@pytest.mark.rule("TRN-6")
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -82,6 +85,7 @@ def test_a_single_array_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "array.npy")
 
 
+@pytest.mark.rule("TRN-6")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -102,6 +106,7 @@ def test_files_with_other_content_are_refused(tmp_path: Path, changes: dict[str,
         load(path)
 
 
+@pytest.mark.rule("TRN-6")
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_says_the_same(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -130,6 +135,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.rule("TRN-6")
 @pytest.mark.parametrize("model", [MODEL[1:], MODEL.astype(np.float64), np.full(LAYOUT.size, np.nan, dtype=np.float32)])
 def test_what_is_no_model_is_not_saved_and_the_old_file_stays(saved: Path, model: Any) -> None:
     before = saved.read_bytes()
@@ -138,6 +144,7 @@ def test_what_is_no_model_is_not_saved_and_the_old_file_stays(saved: Path, model
     assert saved.read_bytes() == before
 
 
+@pytest.mark.rule("TRN-6")
 def test_where_nothing_can_be_written_is_refused_and_nothing_is_left(saved: Path) -> None:
     before = saved.read_bytes()
     (saved.parent / "directory").mkdir()
@@ -148,6 +155,7 @@ def test_where_nothing_can_be_written_is_refused_and_nothing_is_left(saved: Path
     assert sorted(x.name for x in saved.parent.iterdir()) == ["directory", "model.npz"]
 
 
+@pytest.mark.rule("TRN-6")
 def test_an_interrupted_save_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 

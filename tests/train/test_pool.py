@@ -92,6 +92,7 @@ def test_measures_cpu_seconds_per_example(two: Pool) -> None:
     assert 1e-5 < seconds < 1e-1
 
 
+@pytest.mark.rule("LAY-4", "SUB-1", "TRN-1", "TRN-3")
 @pytest.mark.parametrize("name", ["here", "two"])
 def test_bad_jobs_are_refused_and_the_pool_goes_on(name: str, request: pytest.FixtureRequest) -> None:
     pool: Pool = request.getfixturevalue(name)
@@ -115,6 +116,7 @@ def test_bad_jobs_are_refused_and_the_pool_goes_on(name: str, request: pytest.Fi
     assert len(pool.fit_many([job])[0]) == pool.layout.size
 
 
+@pytest.mark.rule("TRN-1")
 def test_bad_pools_are_refused() -> None:
     for arguments in ({"clients": 1}, {"clients": 51}, {"clients": 20, "workers": -1}, {"clients": 20, "workers": 65}):
         with pytest.raises(PreconditionError, match="TRN-1"):
@@ -123,12 +125,14 @@ def test_bad_pools_are_refused() -> None:
         Pool("letters", clients=20)
 
 
+@pytest.mark.rule("TRN-1")
 def test_a_pool_that_is_not_open_says_so() -> None:
     pool = Pool("digits", clients=20, workers=1)
     with pytest.raises(PreconditionError, match="TRN-1: the pool is closed"):
         pool.initial_model(seed=0)
 
 
+@pytest.mark.rule("TRN-5")
 @pytest.mark.parametrize("before_the_call", [True, False])
 def test_a_worker_that_dies_is_a_typed_error_and_ends_the_pool(before_the_call: bool) -> None:
     with Pool("digits", clients=20, workers=1) as pool:

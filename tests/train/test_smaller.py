@@ -277,6 +277,7 @@ def test_refuses_to_keep_no_neuron_of_a_layer() -> None:
         smaller(module, layout=layout, kept=kept | {"conv2": np.empty(0, dtype=np.int64)})
 
 
+@pytest.mark.rule("TRN-3")
 @pytest.mark.parametrize(
     ("flat", "words"),
     [

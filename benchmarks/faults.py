@@ -1,0 +1,149 @@
+"""A million small rounds with faults, in as many sittings as it takes: counts what they come to. `make faults`.
+
+Round k follows from the number k alone. The tally says which rounds have been run, on which code, and how they ended; the next
+sitting goes on behind the last. Rounds that should not have ended as they did are listed by number: `--show K` runs one again.
+"""
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from multiprocessing.pool import AsyncResult
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from faulty import case_of, play, problem
+
+import clip_ref
+
+ROOT: Final = Path(__file__).parent.parent
+TALLY: Final = ROOT / "benchmarks" / "results" / "faults.json"
+CHUNK: Final = 100
+PATIENCE: Final = 120
+"""Seconds after which a round counts as one that hangs."""
+
+
+def code() -> str:
+    """A digest of the sources that a round runs through: which code the counts are about."""
+    package = Path(clip_ref.__file__).parent
+    files = [*sorted(package.glob("*.py")), *sorted(package.glob("round/*.py")), ROOT / "tests" / "faulty.py"]
+    sha = hashlib.sha256()
+    for file in files:
+        sha.update(hashlib.sha256(file.read_bytes()).digest())
+    return sha.hexdigest()[:16]
+
+
+Chunk = tuple[Counter[str], list[tuple[int, str]]]
+"""How many rounds ended how, and those that should have ended otherwise."""
+
+
+class Hangs(Exception):
+    """A round that does not end."""
+
+
+def _alarm(number: int, frame: FrameType | None) -> None:
+    raise Hangs(f"no end after {PATIENCE} s")
+
+
+def run(seed: int) -> tuple[str, str | None]:
+    """How round `seed` ended, and what is wrong with that, if anything."""
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        case = case_of(seed)
+        outcome = play(case)
+        return outcome.ended, problem(case, outcome)
+    except Exception as error:
+        return f"untyped {type(error).__name__}", f"untyped {type(error).__name__}: {error}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def chunk(first: int) -> Chunk:
+    """The rounds `first` … `first` + CHUNK − 1."""
+    ended: Counter[str] = Counter()
+    bad = []
+    for seed in range(first, first + CHUNK):
+        how, wrong = run(seed)
+        ended[how] += 1
+        if wrong:
+            bad.append((seed, wrong))
+    return ended, bad
+
+
+def load(path: Path) -> dict[str, Any]:
+    empty = {"next": 0, "rounds": 0, "wrong_sums": 0, "ended": {}, "bad": [], "sittings": []}
+    return json.loads(path.read_text("utf-8")) if path.exists() else empty
+
+
+def store(path: Path, tally: dict[str, Any]) -> None:
+    """In one piece, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(tally, indent=2) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def add(tally: dict[str, Any], version: str, ended: Counter[str], bad: list[tuple[int, str]]) -> None:
+    """One more chunk."""
+    total = Counter(tally["ended"]) + ended
+    tally["ended"] = dict(sorted(total.items()))
+    tally["wrong_sums"] = total["wrong"]
+    tally["rounds"] += CHUNK
+    tally["bad"] = [*tally["bad"], *bad][:100]
+    if not tally["sittings"] or tally["sittings"][-1]["code"] != version:
+        tally["sittings"].append({"code": version, "first": tally["next"], "rounds": 0})
+    tally["sittings"][-1]["rounds"] += CHUNK
+    tally["next"] += CHUNK
+
+
+def _ready() -> None:
+    signal.signal(signal.SIGALRM, _alarm)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=1_000_000, help="stop once the tally has this many")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after about this long")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--tally", type=Path, default=TALLY)
+    parser.add_argument("--show", type=int, metavar="K", help="run round K alone and print it")
+    chosen = parser.parse_args(arguments)
+    if chosen.show is not None:
+        case = case_of(chosen.show)
+        print(case)
+        outcome = play(case)
+        print(f"{outcome.ended}: {problem(case, outcome) or 'as it should'}")
+        return 0
+    tally, version, begun = load(chosen.tally), code(), time.monotonic()
+    before = tally["rounds"]
+    # Few chunks are under way at a time, so that the tally is never far behind and stopping loses little.
+    waiting: deque[AsyncResult[Chunk]] = deque()
+    with multiprocessing.get_context("spawn").Pool(chosen.workers, _ready) as pool:
+        first, due = tally["next"], chosen.rounds - before
+        while waiting or due > 0:
+            while due > 0 and len(waiting) <= chosen.workers:
+                waiting.append(pool.apply_async(chunk, (first,)))
+                first, due = first + CHUNK, due - CHUNK
+            add(tally, version, *waiting.popleft().get())
+            store(chosen.tally, tally)
+            if time.monotonic() - begun > chosen.seconds:
+                due = 0
+    done, seconds = tally["rounds"] - before, time.monotonic() - begun
+    print(f"{done} rounds in {seconds:.0f} s ({done / seconds:.1f}/s); {tally['rounds']} in all, next {tally['next']}")
+    for how, count in tally["ended"].items():
+        print(f"  {count:>8}  {how}")
+    print(f"wrong sums: {tally['wrong_sums']}; rounds that should have ended otherwise: {len(tally['bad'])}")
+    return 1 if tally["bad"] else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
