@@ -220,7 +220,7 @@ def test_vector_levels() -> None:
     assert asked == [1000, 500]
     assert result.slots == (10, 0, 30)
     assert result.model.tolist() == [2.0, 3.0, 2.5, 4.5]
-    assert repr(result) == "Aggregate(slots=(10, 0, 30))"
+    assert repr(result) == "Aggregate(slots=(10, 0, 30), histogram=())"
 
 
 @pytest.mark.rule("AGG-6")
