@@ -110,7 +110,7 @@ def arrived(params: Params, server: Server, drops: Drops) -> dict[str, set[Clien
     """U1 … U5 from the definition; at `hardened` whoever is shown fewer than t statements of its neighbourhood keeps silent."""
     alive = set(ids(params.clients))
     names = {Leg.ADVERTISE: "U1", Leg.SHARE: "U2", Leg.INPUT: "U3", Leg.CONSISTENCY: "U4", Leg.UNMASK: "U5"}
-    out = {}
+    out: dict[str, set[ClientId]] = {}
     for leg in legs_of(params):
         if leg is Leg.UNMASK and params.hardened:
             alive = {u for u in alive if len(set(server._holders(u)) & out["U4"]) >= params.threshold}
@@ -557,19 +557,23 @@ def test_a_u3_that_is_no_part_of_u2_or_lacks_me_or_shrinks_is_refused(params: Pa
 
 
 @pytest.mark.rule("ROU-21")
+@pytest.mark.parametrize("stranger", [False, True])
 @LEVELS
-def test_nobody_enters_u3_who_was_not_in_u2(params: Params) -> None:
-    """Client 8, or at another seed a neighbour, sent no shares: it is in no view."""
+def test_nobody_enters_u3_who_was_not_in_u2(params: Params, stranger: bool) -> None:
+    """A neighbour or somebody else, who sent no shares."""
     server = server_of(params)
     clients = clients_of(params, ids(9))
     opening = server.open()
     for client in clients.values():
         server.accept(client.open(opening))
-    near = server.rosters(server.close_advertise())
-    for u in ids(8):
-        server.accept(clients[u].roster(near[u]))
+    near: Mapping[ClientId, Any] = server.rosters(server.close_advertise())
+    mine = {m.bundle.sender for m in near[ME].members} - {ME}
+    gone = min(set(ids(9)) - mine - {ME} if stranger else mine)
+    for u in ids(9):
+        if u != gone:
+            server.accept(clients[u].roster(near[u]))
     delivered = server.close_share()
-    assert graph.positions(bits=delivered[ME].u2, count=9, field="u2") == set(range(8))
+    assert graph.positions(bits=delivered[ME].u2, count=9, field="u2") == set(range(9)) - {gone}
     clients[ME].masked_input(train({ME: clients[ME].deliver(delivered[ME])})[ME])
     refused(clients[ME], "announce", Announce((), bits(*range(9))), "ROU-21", "u3")
 
@@ -780,9 +784,25 @@ def test_bounds_in_k_alone(hardened: bool) -> None:
         each = [costs(params, u, holders, found) for u in (everybody[0], everybody[n // 2], everybody[-1])]
         assert len({str([(c.work, c.masking, c.up_bytes) for c in one.values()]) for one in each}) == 1
         down = [sum(c.down_bytes for c in one.values()) for one in each]
+        n_bitmaps, h = 2 * -(-n // 8), int(hardened)
+        for u, one in zip((0, n // 2, n - 1), each, strict=True):
+            proofs = sum(siblings(p, n) for p in holders[u])
+            assert sum(c.up_bytes for c in one.values()) == (
+                4 * (TINY.size + params.extras) + 36 * (k + 1) + (92 + 64 * h) * k + 216 + 515 * h
+            )
+            assert sum(c.down_bytes for c in one.values()) == (
+                (4 * TINY.size + (73 + 196 * h) * (k + 1) + (92 + 64 * h) * k + 332 + 39 * h)
+                + (n_bitmaps + 32 * proofs)
+            )
+            whole = sum((c.work + c.masking for c in one.values()), start=Work())
+            assert whole.scalar_multiplications == 2 + 2 * k
+            assert whole.mask_bytes == (k + 1) * 4 * (TINY.size + params.extras)
+            assert whole.sealed_bytes == 2 * 64 * k
+            assert whole.shared_bytes == 2 * 32 * (k + 1) * params.threshold
+            assert whole.signatures == h * (2 * k + 6)
         sums[n] = ([(c.work, c.masking, c.up_bytes) for c in each[0].values()], max(down))
         assert len(each[0]) == (5 if hardened else 4)
-    for n, (work, down) in sums.items():
+    for n, (work, most) in sums.items():
         assert work == sums[20][0]
         levels = (n - 1).bit_length()
-        assert down <= sums[20][1] + 2 * -(-n // 8) + (k + 1) * 32 * (levels - 3)
+        assert most <= sums[20][1] + 2 * -(-n // 8) + (k + 1) * 32 * (levels - 3)

@@ -85,7 +85,7 @@ FOUR = tuple(Digest(bytes([k]) * 32) for k in (1, 2, 3, 4))
 ENVELOPES = LIST + b"".join(plain.le(u, 4) + plain.prefixed(SHARES) + plain.prefixed(RECORD) for u in (8, 9))
 VECTORS: list[tuple[Message, Header, bytes]] = [
     (
-        Open(RoundContext(SESSION, RoundNumber(3), *FOUR, target=250_000)),
+        Open(RoundContext(SESSION, RoundNumber(3), FOUR[0], FOUR[1], FOUR[2], FOUR[3], 250_000)),
         FROM_SERVER,
         _head(1, SERVER) + b"".join(FOUR) + plain.le(250_000, 8),
     ),
