@@ -24,7 +24,7 @@ test: .venv/train .venv/test  ## unit and property tests, under 5 minutes
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: .venv/train .venv/test  ## the tests marked slow
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m slow
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -m slow tests benchmarks
 
 bench: .venv/train .venv/test  ## cost benchmarks, ratios within one run
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --override-ini addopts=

@@ -1,4 +1,4 @@
-"""Aggregation: from the sum over the survivors to the next model.   Spec: aggregation, rules AGG-1..AGG-7.
+"""Aggregation: from the sum over the survivors to the next model.   Spec: aggregation, rules AGG-1..AGG-8.
 
 The sum is exact. What it is divided by is a choice: of everybody's weight (`dilute`, and `holder` after scaling), or of the
 weight of those who hold the coordinate (`levels`).
@@ -24,7 +24,10 @@ class Aggregate:
     """The next model: float32[d]."""
 
     slots: tuple[int, ...]
-    """The decoded extras: the weight of U3, under `levels` per keep level."""
+    """The weight of U3, under `levels` per keep level."""
+
+    histogram: tuple[int, ...] = ()
+    """On a graph: how many clients of U3 had a time in each bucket."""
 
     @property
     def weight(self) -> int:
@@ -41,13 +44,23 @@ def add(*, total: RingVector, vector: RingVector) -> None:
 
 def read_slots(*, total: RingVector, size: int, params: Params) -> tuple[int, ...]:
     """AGG-2: the extras of the unmasked total. `ContributionError` unless each is 0 … n·weight_max and one is above 0."""
-    slots = tuple(int(s) for s in total[size:])
+    slots = tuple(int(s) for s in total[size : size + len(params.policy.grid)])
     limit = params.clients * params.encoding.weight_max
     if any(slot > limit for slot in slots) or not 0 < sum(slots) <= limit:
         raise ContributionError(
             rule="AGG-2", culprit=SERVER, field="slots", detail=f"the weights of the sum are 0 … {limit} and not all 0"
         )
     return slots
+
+
+def read_histogram(*, total: RingVector, size: int, params: Params) -> tuple[int, ...]:
+    """AGG-8: the time histogram of the unmasked total; `ContributionError` unless it counts at most n clients in all."""
+    counts = tuple(int(c) for c in total[size + len(params.policy.grid) :])
+    if sum(counts) > params.clients:
+        raise ContributionError(
+            rule="AGG-8", culprit=SERVER, field="histogram", detail=f"counts more than {params.clients} clients"
+        )
+    return counts
 
 
 def level_weights(
@@ -89,9 +102,9 @@ def aggregate(
     """
     params.encoding.ring.check(total, rule="AGG-5", name="the total")
     size = len(model)
-    if len(total) != size + params.policy.extras:
+    if len(total) != size + params.extras:
         raise PreconditionError(
-            rule="AGG-5", detail=f"the total has {len(total)} elements, {size + params.policy.extras} are expected"
+            rule="AGG-5", detail=f"the total has {len(total)} elements, {size + params.extras} are expected"
         )
     check_finite(model, rule="AGG-5", name="the model")
     slots = read_slots(total=total, size=size, params=params)
@@ -102,4 +115,4 @@ def aggregate(
     mean = decode_mean(total=total[:size], weight=weight, encoding=params.encoding)
     following = (model.astype(np.float64) + mean).astype(np.float32)
     following.flags.writeable = False
-    return Aggregate(following, slots)
+    return Aggregate(following, slots, read_histogram(total=total, size=size, params=params))

@@ -62,10 +62,13 @@ def check_signature(*, message: ClientMessage, header: Header, context: Digest, 
     )
 
 
-def views(*, ctx: Digest, u2: Iterable[ClientId], u3: Iterable[ClientId]) -> Digest:
-    """AGR-6: the statement of the consistency round: one digest of ctx, U2 and U3, both ascending."""
+def views(*, ctx: Digest, u2: Iterable[int], u3: Iterable[int]) -> Digest:
+    """AGR-6: the statement of the consistency round: one digest of ctx, U2 and U3, both ascending.
 
-    def listed(ids: Iterable[ClientId]) -> bytes:
+    By id in a clique, by position in the roster on a graph.
+    """
+
+    def listed(ids: Iterable[int]) -> bytes:
         return b"".join(unsigned(u, bits=32) for u in sorted(ids))
 
     return digest("views", (ctx, listed(u2), listed(u3)))

@@ -152,6 +152,10 @@ def audit(*, path: Path, directory: Directory = NO_IDENTITIES) -> AuditReport:
         return AuditReport(False, 0, None, None, (), _finding(error, None, error.entry))
     with reader:
         params = reader.opening.params
+        if params.neighbours:
+            raise PreconditionError(
+                rule="AUD-3", detail="only transcripts of cliques can be audited, this one is of a graph"
+            )
         if params.hardened and not directory.keys:
             raise PreconditionError(
                 rule="AUD-1", detail="a transcript at security level `hardened` needs the clients' identities"
@@ -313,6 +317,7 @@ class _Replay:
                 "directory": "is not the digest of the pinned directory of identities",
                 "model": "is not the digest of the model that the rounds before yielded",
                 "history": "is not the digest of the last differing model before that one",
+                "target": "is not 0, as in every clique",
             }
             fields = [name for name in what if getattr(found.context, name) != getattr(expected.context, name)]
             return _blame(SERVER, "AUD-5", fields[0], what[fields[0]])

@@ -27,12 +27,12 @@ def seal_envelope(
     ctx: Digest,
     key_share: bytes,
     self_share: bytes,
-    record: TimeRecord,
+    record: TimeRecord | None,
 ) -> Envelope:
     """BRO-1, BRO-2: what `sender` sends to `receiver`: two ciphertexts of constant length, under two derived keys.
 
     `shared` is the 32-byte X25519 secret of their channel keys; `key_share` and `self_share` are the 32-byte shares of the
-    sender's mask key and of its b_u.
+    sender's mask key and of its b_u. On a graph there is no `record` for peers: then there is no second ciphertext.
     """
     if sender == receiver:
         raise PreconditionError(rule="BRO-1", detail=f"client {sender} seals nothing for itself")
@@ -42,7 +42,8 @@ def seal_envelope(
     def sealed(plain: bytes, purpose: str) -> bytes:
         return seal(plain, shared=shared, ctx=ctx, purpose=purpose, sender=sender, receiver=receiver)
 
-    return Envelope(receiver, sealed(key_share + self_share, SHARES), sealed(encode_record(record), RECORD))
+    times = b"" if record is None else sealed(encode_record(record), RECORD)
+    return Envelope(receiver, sealed(key_share + self_share, SHARES), times)
 
 
 def open_shares(*, envelope: Envelope, receiver: ClientId, shared: bytes, ctx: Digest) -> tuple[bytes, bytes]:

@@ -75,14 +75,18 @@ class RoundContext:
     history: Digest
     """The digest of the last completed round's differing model; all zero where there is none."""
 
+    target: int = 0
+    """T* in µs as the last round's histogram gave it, on a graph; 0 where there is none, and in a clique."""
+
     @session.validator
     def _session(self, _: object, value: bytes) -> None:
         if len(value) != SESSION_BYTES:
             raise PreconditionError(rule="CTX-3", detail=f"a session id is {SESSION_BYTES} bytes, got {len(value)}")
 
     def parts(self) -> tuple[bytes, ...]:
-        """The fields in the order in which they are digested."""
-        return (self.session, unsigned(self.round, bits=64), self.config, self.directory, self.model, self.history)
+        """The fields in the order in which they are digested; a target of 0 is left out."""
+        fixed = (self.session, unsigned(self.round, bits=64), self.config, self.directory, self.model, self.history)
+        return (*fixed, unsigned(self.target, bits=64)) if self.target else fixed
 
     def ctx0(self) -> Digest:
         """CTX-3: the context before the roster is known."""
@@ -93,8 +97,11 @@ class RoundContext:
         return digest("context", (*self.parts(), roster))
 
 
-def mask_context(*, ctx: Digest, u2: Iterable[ClientId]) -> Digest:
-    """CTX-5: the context of the round's masks: ctx and U2, ascending. Masks over different U2 do not cancel."""
+def mask_context(*, ctx: Digest, u2: Iterable[int]) -> Digest:
+    """CTX-5: the context of the round's masks: ctx and U2, ascending. Masks over different U2 do not cancel.
+
+    By id in a clique, by position in the roster on a graph.
+    """
     return digest("context of masks", (ctx, *(unsigned(u, bits=32) for u in sorted(u2))))
 
 

@@ -6,7 +6,6 @@ Source: CLIP, arXiv 2510.16694, §4.1 (self-identification) and §4.3 (over-prun
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from itertools import pairwise
 
 import attrs
@@ -15,37 +14,8 @@ from clip_ref.errors import PreconditionError
 from clip_ref.messages import TimeRecord
 from clip_ref.params import Mean, Params
 from clip_ref.values import ClientId, Microseconds, RoundNumber, saturate
-
-
-class Reason(StrEnum):
-    """Why a client keeps what it keeps."""
-
-    FAST = "not among the slowest"
-    MARGIN = "a candidate, but within the margin"
-    STRAGGLER = "straggler"
-    BLOCK = "straggler, alike with the slowest of its block"
-    NO_TIME = "no valid times"
-    NO_HISTORY = "no history model"
-    WARM_UP = "warm-up round"
-    SMALL_ROSTER = "too few clients in the round"
-    SMALL_BLOCK = "too few stragglers to hide among"
-
-
-@attrs.frozen
-class Verdict:
-    """What follows for one client."""
-
-    straggler: bool
-    """Its status: what it reports as `was_straggler` in the next round. Independent of whether it may prune."""
-
-    keep: int
-    """Its keep level, ‰, from the grid; 1000: it prunes nothing."""
-
-    saturated: bool
-    """Whether even the smallest keep level is too slow. Local: never sent."""
-
-    reason: Reason
-    """Why."""
+from clip_ref.verdicts import Reason as Reason
+from clip_ref.verdicts import Verdict as Verdict
 
 
 @attrs.frozen

@@ -117,6 +117,34 @@ class Roster:
 
 
 @attrs.frozen
+class Member:
+    """One client of a neighbourhood, and the proof that it is in the roster."""
+
+    position: int
+    """Its place in the roster, from 0, in ascending id."""
+
+    bundle: Advertise
+    """Its `Advertise`, as it was sent."""
+
+    proof: tuple[bytes, ...]
+    """The siblings on the way from its leaf to the roster's root, 32 bytes each."""
+
+
+@attrs.frozen
+class Neighbourhood:
+    """Server → client, on a graph: instead of the roster its root, and the receiver and its neighbours."""
+
+    count: int
+    """n′: how many clients the roster has."""
+
+    root: Digest
+    """The root of the Merkle tree over the roster."""
+
+    members: tuple[Member, ...]
+    """The receiver and its neighbours, in ascending position."""
+
+
+@attrs.frozen
 class Envelope:
     """What one client encrypts for one other, relayed by the server."""
 
@@ -160,6 +188,9 @@ class Deliver:
     model: Floats = attrs.field(eq=attrs.cmp_using(eq=lambda a, b: a.tobytes() == b.tobytes()), repr=False)
     """w_i: float32[d]."""
 
+    u2: bytes = b""
+    """On a graph: U2 as a bitmap over the roster's positions. In a clique empty."""
+
 
 def _same(a: RingVector, b: RingVector) -> bool:
     return a.dtype == b.dtype and a.tobytes() == b.tobytes()
@@ -184,7 +215,10 @@ class Announce:
     """Server → client: whose masked inputs are in the sum."""
 
     survivors: tuple[ClientId, ...]
-    """U3, ascending."""
+    """U3, ascending; on a graph empty."""
+
+    u3: bytes = b""
+    """On a graph: U3 as a bitmap over the roster's positions. In a clique empty."""
 
 
 @attrs.frozen
@@ -227,7 +261,7 @@ class Unmask:
 
 
 ClientMessage = Advertise | ShareKeys | MaskedInput | Consistent | Unmask
-ServerMessage = Open | Roster | Deliver | Announce | Agreed
+ServerMessage = Open | Roster | Neighbourhood | Deliver | Announce | Agreed
 Message = ClientMessage | ServerMessage
 
 

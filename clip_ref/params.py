@@ -21,6 +21,10 @@ MAX_HOLDERS: Final = 255
 """GF(2⁸) has 255 nonzero points: at most so many holders of a secret, self included."""
 
 
+MAX_ROSTER: Final = 1 << 20
+"""The most clients of a graph."""
+
+
 class Choice(StrEnum):
     """One of a few named ways; given as its name too."""
 
@@ -154,6 +158,15 @@ class PruningPolicy:
     anonymity_blocks: bool = True
     """Whether stragglers prune in blocks of at least c + 2 alike, so that no single one can be isolated."""
 
+    bucket_first: int = 10_000
+    """The upper edge of the first bucket of the graph's time histogram, µs, at least 1."""
+
+    bucket_ratio: int = 1050
+    """Each bucket's upper edge over the one before, ‰, 1001 … 2000."""
+
+    bucket_count: int = 256
+    """How many buckets there are, 1 … 4096: the defaults reach from 10 ms to 42 min in steps of 5 %."""
+
     min_roster: int = 10
     """Nobody prunes in a round with fewer clients than this in U2."""
 
@@ -174,6 +187,8 @@ class PruningPolicy:
             raise _refuse("PAR-3", f"an age cap of {self.age_cap} exempts more neurons than {grid[-1]} ‰ can keep")
         if self.age_cap < 0 or self.min_roster < 0 or self.warm_up < 1 or not 1 <= self.holder_cap <= 64:
             raise _refuse("PAR-3", "age_cap and min_roster are at least 0, warm_up at least 1, holder_cap 1 … 64")
+        if self.bucket_first < 1 or not 1001 <= self.bucket_ratio <= 2000 or not 1 <= self.bucket_count <= 4096:
+            raise _refuse("PAR-3", "bucket_first is at least 1, bucket_ratio 1001 … 2000, bucket_count 1 … 4096")
         public = self.selection is not Selection.PAPER or self.slack_seed is SlackSeed.CONTEXT
         if self.mean is Mean.LEVELS and not public:
             raise _refuse(
@@ -181,11 +196,6 @@ class PruningPolicy:
                 "the mean `levels` needs a selection that the server can recompute: `rank`, `strict`, or `paper` with "
                 "its slack seeded from the context",
             )
-
-    @property
-    def extras(self) -> int:
-        """How many ring elements follow the update: one per keep level, whatever the mean, so that one length serves all."""
-        return len(self.grid)
 
 
 @attrs.frozen(kw_only=True)
@@ -232,10 +242,16 @@ class Params:
     """Everything that the parties of a run agree on."""
 
     clients: int
-    """n: the largest roster, 2 … 255."""
+    """n: the largest roster: 2 … 255 in a clique, to 2²⁰ on a graph."""
+
+    neighbours: int = 0
+    """k: how many neighbours a client has on a graph, even, 2 … 254 and below n − 1; 0: a clique."""
 
     threshold: int = attrs.field()
-    """t: how many clients must stay to the end, 2 … n; default ⌊2n/3⌋ + 1, at most n."""
+    """t: how many of a secret's holders must stay to the end, 2 … their number; default ⌊2/3⌋ of it + 1, at most all."""
+
+    min_survivors: int = attrs.field()
+    """The fewest clients whose sum is revealed: t in a clique; on a graph by default ⌊2n/3⌋ + 1."""
 
     colluders: int = 0
     """c: how many clients may collude with the server, 0 … n."""
@@ -251,14 +267,22 @@ class Params:
 
     @threshold.default
     def _default_threshold(self) -> int:
-        return min(self.clients, 2 * self.clients // 3 + 1)
+        return min(self.holders, 2 * self.holders // 3 + 1)
+
+    @min_survivors.default
+    def _default_survivors(self) -> int:
+        return min(self.clients, 2 * self.clients // 3 + 1) if self.neighbours else self.threshold
 
     def __attrs_post_init__(self) -> None:
-        """PAR-6, PAR-7, PAR-8."""
-        if not 2 <= self.clients <= MAX_HOLDERS:
-            raise _refuse("PAR-6", f"a round needs 2 … {MAX_HOLDERS} clients, got {self.clients}")
-        if not 2 <= self.threshold <= self.clients:
-            raise _refuse("PAR-6", f"the threshold must be 2 … {self.clients}, got {self.threshold}")
+        """PAR-6, PAR-7, PAR-8, PAR-10."""
+        if self.neighbours:
+            self._check_graph()
+        elif not 2 <= self.clients <= MAX_HOLDERS:
+            raise _refuse("PAR-6", f"a clique has 2 … {MAX_HOLDERS} clients, got {self.clients}")
+        elif self.min_survivors != self.threshold:
+            raise _refuse("PAR-6", "in a clique the threshold is what survivors are held against")
+        if not 2 <= self.threshold <= self.holders:
+            raise _refuse("PAR-6", f"the threshold must be 2 … {self.holders}, got {self.threshold}")
         if not 0 <= self.colluders < self.threshold:
             raise _refuse("PAR-6", f"colluders must be fewer than the threshold {self.threshold}, got {self.colluders}")
         if self.hardened:
@@ -271,9 +295,27 @@ class Params:
                 "clients, or use a ring of 64 bits",
             )
 
+    def _check_graph(self) -> None:
+        """PAR-10: what a graph cannot do is refused, not passed over."""
+        k = self.neighbours
+        if k % 2 or not 2 <= k < min(self.clients - 1, MAX_HOLDERS) or self.clients > MAX_ROSTER:
+            raise _refuse(
+                "PAR-10",
+                f"k must be even, at least 2 and below n − 1 and {MAX_HOLDERS}, got {k} with n = {self.clients}",
+            )
+        if self.policy.mean is Mean.HOLDER or self.policy.anonymity_blocks or not self.policy.network_aware:
+            raise _refuse(
+                "PAR-10",
+                "on a graph nobody knows all records: no mean `holder`, no anonymity_blocks, no compute-only keep",
+            )
+        if self.policy.selection is Selection.PAPER and self.policy.slack_seed is SlackSeed.RECORDS:
+            raise _refuse("PAR-10", "on a graph there are no shared records to seed slack from: use the context")
+        if not self.threshold <= self.min_survivors <= self.clients:
+            raise _refuse("PAR-10", f"min_survivors is {self.threshold} … {self.clients}, got {self.min_survivors}")
+
     def _check_hardened(self) -> None:
         """PAR-8: what a malicious server must not be given."""
-        t, n, c = self.threshold, self.clients, self.colluders
+        t, n, c = self.threshold, self.holders, self.colluders
         if 2 * t <= n + c:
             raise _refuse(
                 "PAR-8", f"security level `hardened` needs 2t > n + c: t = {t}, n = {n}, c = {c}; raise the threshold"
@@ -285,6 +327,21 @@ class Params:
                 f"with t = {t}, {candidates} candidates and c = {c}, a sum could cover a single honest client: "
                 "security level `hardened` needs t − candidates ≥ c + 2",
             )
+
+    @property
+    def holders(self) -> int:
+        """How many clients hold shares of one client's secrets, itself included: n in a clique, k + 1 on a graph."""
+        return self.neighbours + 1 if self.neighbours else self.clients
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets the time histogram has: none in a clique."""
+        return self.policy.bucket_count if self.neighbours else 0
+
+    @property
+    def extras(self) -> int:
+        """How many ring elements follow the update: one per keep level, whatever the mean, and one per bucket."""
+        return len(self.policy.grid) + self.buckets
 
     @property
     def worst_case(self) -> int:

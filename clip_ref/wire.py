@@ -26,7 +26,9 @@ from clip_ref.messages import (
     Envelope,
     Header,
     MaskedInput,
+    Member,
     Message,
+    Neighbourhood,
     Open,
     Roster,
     ShareKeys,
@@ -46,6 +48,7 @@ HEADER_BYTES: Final = len(MAGIC) + 2 + 1 + SESSION_BYTES + 8 + 4
 
 KINDS: Final[tuple[type[Message], ...]] = (
     Open, Advertise, Roster, ShareKeys, Deliver, MaskedInput, Announce, Consistent, Agreed, Unmask,
+    Neighbourhood,
 )  # fmt: skip
 """The kinds in the order of the round; the byte on the wire is the index, from 1."""
 
@@ -72,6 +75,14 @@ class Sizes:
     hardened: bool = False
     """Whether messages carry commitments and signatures."""
 
+    neighbours: int = 0
+    """k on a graph, where bitmaps stand for lists of clients and times are not sent to peers; 0: a clique."""
+
+    @property
+    def peers(self) -> int:
+        """The most clients that one client exchanges secrets with."""
+        return self.neighbours or self.clients - 1
+
     @property
     def record(self) -> int:
         """The length of an unsealed time record, in bytes."""
@@ -79,7 +90,9 @@ class Sizes:
 
     @property
     def sealed_record(self) -> int:
-        """The length of a sealed time record, in bytes."""
+        """The length of a sealed time record, in bytes; on a graph there is none."""
+        if self.neighbours:
+            return 0
         return self.record + TAG_BYTES
 
     @property
@@ -124,6 +137,7 @@ def _put_open(message: Open, writer: Writer) -> None:
     context = message.context
     for part in (context.config, context.directory, context.model, context.history):
         writer.fixed(part, 32)
+    writer.unsigned(context.target, 64)
 
 
 def _put_advertise(message: Advertise, writer: Writer) -> None:
@@ -138,6 +152,20 @@ def _put_roster(message: Roster, writer: Writer) -> None:
         writer.unsigned(bundle.sender, 32)
         _put_advertise(bundle, writer)
         writer.fixed(bundle.signature, len(bundle.signature))
+
+
+def _put_neighbourhood(message: Neighbourhood, writer: Writer) -> None:
+    writer.unsigned(message.count, 32).fixed(message.root, 32).unsigned(len(message.members), 32)
+    for member in message.members:
+        writer.unsigned(member.position, 32).unsigned(member.bundle.sender, 32)
+        _put_advertise(member.bundle, writer)
+        writer.fixed(member.bundle.signature, len(member.bundle.signature)).unsigned(len(member.proof), 8)
+        for sibling in member.proof:
+            writer.fixed(sibling, 32)
+
+
+def _put_bits(bits: bytes, writer: Writer) -> None:
+    writer.fixed(prefixed(bits), 4 + len(bits))
 
 
 def _put_envelopes(envelopes: tuple[Envelope, ...], writer: Writer) -> None:
@@ -156,6 +184,7 @@ def _put_share_keys(message: ShareKeys, writer: Writer) -> None:
 
 def _put_deliver(message: Deliver, writer: Writer) -> None:
     _put_envelopes(message.envelopes, writer)
+    _put_bits(message.u2, writer)
     writer.array(message.model)
 
 
@@ -167,6 +196,7 @@ def _put_announce(message: Announce, writer: Writer) -> None:
     writer.unsigned(len(message.survivors), 32)
     for client in message.survivors:
         writer.unsigned(client, 32)
+    _put_bits(message.u3, writer)
 
 
 def _put_consistent(message: Consistent, writer: Writer) -> None:
@@ -190,6 +220,7 @@ _PUT: Final[dict[type[Message], Callable[..., None]]] = {
     Open: _put_open,
     Advertise: _put_advertise,
     Roster: _put_roster,
+    Neighbourhood: _put_neighbourhood,
     ShareKeys: _put_share_keys,
     Deliver: _put_deliver,
     MaskedInput: _put_masked_input,
@@ -213,7 +244,8 @@ def encode(message: Message, header: Header) -> bytes:
 def _take_open(reader: Reader, header: Header, sizes: Sizes) -> Open:
     names = ("config", "directory", "model", "history")
     config, directory, model, history = (Digest(reader.fixed(32, name)) for name in names)
-    return Open(RoundContext(header.session, header.round, config, directory, model, history))
+    target = reader.unsigned(64, "target")
+    return Open(RoundContext(header.session, header.round, config, directory, model, history, target))
 
 
 def _take_advertise(reader: Reader, header: Header, sizes: Sizes) -> Advertise:
@@ -239,6 +271,23 @@ def _take_roster(reader: Reader, header: Header, sizes: Sizes) -> Roster:
     return Roster(bundles)
 
 
+def _take_neighbourhood(reader: Reader, header: Header, sizes: Sizes) -> Neighbourhood:
+    count, root = reader.count(sizes.clients, "count"), Digest(reader.fixed(32, "root"))
+    members = []
+    for _ in range(reader.count(sizes.peers + 1, "members")):
+        position = reader.unsigned(32, "position")
+        bundle = _take_bundle(reader, reader.client("members"), sizes)
+        steps = reader.unsigned(8, "proof")
+        members.append(Member(position, bundle, tuple(reader.fixed(32, "proof") for _ in range(steps))))
+    check_ascending((m.position for m in members), culprit=reader.culprit, field="members", rule="WIR-4")
+    return Neighbourhood(count, root, tuple(members))
+
+
+def _take_bits(reader: Reader, sizes: Sizes, field: str) -> bytes:
+    limit = -(-sizes.clients // 8) if sizes.neighbours else 0
+    return reader.fixed(reader.count(limit, field), field)
+
+
 def _take_sealed(reader: Reader, length: int, field: str) -> bytes:
     found = reader.unsigned(32, field)
     if found != length:
@@ -248,7 +297,7 @@ def _take_sealed(reader: Reader, length: int, field: str) -> bytes:
 
 def _take_envelopes(reader: Reader, sizes: Sizes) -> tuple[Envelope, ...]:
     envelopes = []
-    for _ in range(reader.count(sizes.clients - 1, "envelopes")):
+    for _ in range(reader.count(sizes.peers, "envelopes")):
         peer = reader.client("envelopes")
         shares = _take_sealed(reader, sizes.sealed_shares, "shares")
         record = _take_sealed(reader, sizes.sealed_record, "record")
@@ -268,7 +317,8 @@ def _take_share_keys(reader: Reader, header: Header, sizes: Sizes) -> ShareKeys:
 
 def _take_deliver(reader: Reader, header: Header, sizes: Sizes) -> Deliver:
     envelopes = _take_envelopes(reader, sizes)
-    return Deliver(envelopes, reader.array(_FLOAT, sizes.model, "model"))
+    u2 = _take_bits(reader, sizes, "u2")
+    return Deliver(envelopes, reader.array(_FLOAT, sizes.model, "model"), u2)
 
 
 def _take_masked_input(reader: Reader, header: Header, sizes: Sizes) -> MaskedInput:
@@ -280,7 +330,7 @@ def _take_announce(reader: Reader, header: Header, sizes: Sizes) -> Announce:
     count = reader.count(sizes.clients, "survivors")
     survivors = tuple(reader.client("survivors") for _ in range(count))
     check_ascending(survivors, culprit=reader.culprit, field="survivors", rule="WIR-4")
-    return Announce(survivors)
+    return Announce(survivors, _take_bits(reader, sizes, "u3"))
 
 
 def _take_consistent(reader: Reader, header: Header, sizes: Sizes) -> Consistent:
@@ -309,6 +359,7 @@ _TAKE: Final[dict[type[Message], Callable[[Reader, Header, Sizes], Message]]] = 
     Open: _take_open,
     Advertise: _take_advertise,
     Roster: _take_roster,
+    Neighbourhood: _take_neighbourhood,
     ShareKeys: _take_share_keys,
     Deliver: _take_deliver,
     MaskedInput: _take_masked_input,
@@ -318,7 +369,7 @@ _TAKE: Final[dict[type[Message], Callable[[Reader, Header, Sizes], Message]]] = 
     Unmask: _take_unmask,
 }
 
-_FROM_SERVER: Final = (Open, Roster, Deliver, Announce, Agreed)
+_FROM_SERVER: Final = (Open, Roster, Neighbourhood, Deliver, Announce, Agreed)
 
 
 def header(data: bytes) -> Header:

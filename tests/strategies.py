@@ -22,7 +22,9 @@ from clip_ref.messages import (
     Envelope,
     Header,
     MaskedInput,
+    Member,
     Message,
+    Neighbourhood,
     Open,
     Roster,
     ShareKeys,
@@ -307,14 +309,16 @@ def contexts(draw: st.DrawFn) -> RoundContext:
         directory=draw(digests()),
         model=draw(digests()),
         history=draw(digests()),
+        target=draw(st.sampled_from((0, 1, 250_000, 2**64 - 1))),
     )
 
 
 @st.composite
 def sizes(draw: st.DrawFn) -> Sizes:
-    model = draw(st.integers(1, 5))
+    model, clients = draw(st.integers(1, 5)), draw(st.integers(2, 5))
     return Sizes(
-        clients=draw(st.integers(2, 5)),
+        clients=clients,
+        neighbours=draw(st.sampled_from((0, 2))) if clients > 3 else 0,
         levels=draw(st.integers(1, 3)),
         model=model,
         vector=model + draw(st.integers(1, 3)),
@@ -344,12 +348,13 @@ def sent(draw: st.DrawFn, kinds: tuple[type[Message], ...] = KINDS) -> Sent:
     def hardened(length: int) -> bytes:
         return blob(length) if limits.hardened else b""
 
-    def clients(fewer: int = 0) -> tuple[ClientId, ...]:
-        return draw(rosters(min_size=0, max_size=limits.clients - fewer))
+    def clients() -> tuple[ClientId, ...]:
+        return draw(rosters(min_size=0, max_size=limits.clients))
 
     def envelopes() -> tuple[Envelope, ...]:
         shares, record = limits.sealed_shares, limits.sealed_record
-        return tuple(Envelope(p, blob(shares), blob(record), hardened(64)) for p in clients(fewer=1))
+        some = clients()[: limits.peers]
+        return tuple(Envelope(p, blob(shares), blob(record), hardened(64)) for p in some)
 
     def entries(length: int) -> tuple[tuple[ClientId, bytes], ...]:
         return tuple((c, blob(length)) for c in clients())
@@ -361,18 +366,30 @@ def sent(draw: st.DrawFn, kinds: tuple[type[Message], ...] = KINDS) -> Sent:
     def signature() -> bytes:
         return hardened(SIGNATURE_BYTES)
 
+    def member(client: ClientId, position: int) -> Member:
+        return Member(position, bundle(client), tuple(blob(32) for _ in range(draw(st.integers(0, 2)))))
+
+    def neighbourhood() -> Neighbourhood:
+        some = clients()[: limits.peers + 1]
+        members = tuple(member(client, position) for position, client in enumerate(some, start=draw(st.integers(0, 9))))
+        return Neighbourhood(draw(st.integers(0, limits.clients)), draw(digests()), members)
+
+    def bits() -> bytes:
+        return blob(draw(st.integers(0, 1))) if limits.neighbours else b""
+
     makers: dict[Any, Any] = {
         Open: lambda: Open(context),
         Advertise: lambda: bundle(sender),
         Roster: lambda: Roster(tuple(map(bundle, clients()))),
         ShareKeys: lambda: ShareKeys(sender, envelopes(), hardened(64), signature()),
-        Deliver: lambda: Deliver(envelopes(), draw(floats(limits.model))),
+        Neighbourhood: neighbourhood,
+        Deliver: lambda: Deliver(envelopes(), draw(floats(limits.model)), bits()),
         MaskedInput: lambda: MaskedInput(sender, draw(ring_vectors(limits.ring, limits.vector)), signature()),
-        Announce: lambda: Announce(clients()),
+        Announce: lambda: Announce(clients(), bits()),
         Consistent: lambda: Consistent(sender, draw(digests()), signature()),
         Agreed: lambda: Agreed(entries(SIGNATURE_BYTES)),
         Unmask: lambda: Unmask(sender, entries(SHARE_BYTES), entries(SHARE_BYTES), signature()),
     }
-    from_server = kind in (Open, Roster, Deliver, Announce, Agreed)
+    from_server = kind in (Open, Roster, Neighbourhood, Deliver, Announce, Agreed)
     header = Header(context.session, context.round, SERVER if from_server else sender)
     return Sent(makers[kind](), header, limits)

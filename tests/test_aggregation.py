@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import kept_sets_at, layouts, models, rngs
 
-from clip_ref.aggregation import add, aggregate, holder_weights, level_weights, read_slots
+from clip_ref.aggregation import add, aggregate, holder_weights, level_weights, read_histogram, read_slots
 from clip_ref.codec import encode, encode_scaled, quantise
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.layout import Layout
@@ -220,7 +220,7 @@ def test_vector_levels() -> None:
     assert asked == [1000, 500]
     assert result.slots == (10, 0, 30)
     assert result.model.tolist() == [2.0, 3.0, 2.5, 4.5]
-    assert repr(result) == "Aggregate(slots=(10, 0, 30))"
+    assert repr(result) == "Aggregate(slots=(10, 0, 30), histogram=())"
 
 
 @pytest.mark.rule("AGG-6")
@@ -328,3 +328,35 @@ def test_vector_dilution_makes_a_pruned_neuron_look_invariant() -> None:
         result = aggregate(total=total, model=model, params=params_of(mean), held=holds.__getitem__)
         moved[mean] = result.model.tolist()
     assert moved == {Mean.DILUTE: [1.0, pytest.approx(0.2)], Mean.LEVELS: [1.0, 1.0]}
+
+
+# The histogram of times, on a graph
+
+
+@pytest.mark.rule("AGG-8", "AGG-2", "AGG-5")
+@pytest.mark.parametrize(
+    ("counts", "plausible"),
+    [((0, 0, 0), True), ((2, 0, 7), True), ((9, 0, 0), True), ((9, 0, 1), False), ((0, 0, 2**32 - 1), False)],
+)
+def test_vector_plausible_histograms(counts: tuple[int, int, int], plausible: bool) -> None:
+    """At most n = 9 clients have a time; fewer than are in the sum may."""
+    policy = PruningPolicy(grid=GRID, anonymity_blocks=False, bucket_count=3)
+    params = Params(clients=9, neighbours=4, policy=policy, encoding=Encoding(value_bits=10, weight_max=100))
+    total = ring(511 * 40, 511 * 10, -511 * 20, 511 * 5, 40, 0, 0, *counts)
+
+    def found() -> tuple[int, ...]:
+        return aggregate(total=total, model=MODEL, params=params, held=HOLDS.__getitem__).histogram
+
+    if plausible:
+        assert found() == counts == read_histogram(total=total, size=4, params=params)
+        return
+    with pytest.raises(ContributionError) as caught:
+        found()
+    assert (caught.value.rule, caught.value.culprit, caught.value.field) == ("AGG-8", SERVER, "histogram")
+
+
+@pytest.mark.rule("AGG-8")
+def test_a_clique_has_no_histogram() -> None:
+    total = ring(0, 0, 0, 0, 40, 0, 0)
+    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), held=HOLDS.__getitem__)
+    assert result.histogram == ()

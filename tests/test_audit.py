@@ -45,7 +45,7 @@ from clip_ref.messages import (
 )
 from clip_ref.round import DropOut, Leg, RoundResult, Server, ids
 from clip_ref.round.client import sizes
-from clip_ref.transcript import MAGIC, Ended, Passed
+from clip_ref.transcript import MAGIC, Ended, Passed, TranscriptWriter
 from clip_ref.values import ClientId, Digest, SigningKey
 
 A, B, C, D = ids(4)
@@ -435,7 +435,9 @@ def test_another_model_or_history_in_the_next_round(tmp_path: Path, what: str) -
 
 @pytest.mark.rule("AUD-5")
 def test_other_parameters_than_the_transcript_tells(honest: Told) -> None:
-    other = honest.parts[0].replace(b'"threshold":3', b'"threshold":4')
+    other = (
+        honest.parts[0].replace(b'"threshold":3', b'"threshold":4').replace(b'"min_survivors":3', b'"min_survivors":4')
+    )
     blames(honest.audited([other, *honest.parts[1:]]), "AUD-5", SERVER, "config")
 
 
@@ -806,3 +808,20 @@ def test_the_command_cannot_read_everything(tmp_path: Path, capsys: pytest.Captu
     for name in ("missing", "text", "."):
         assert main(["audit", str(tmp_path / name)]) == 2
         assert capsys.readouterr().err.endswith("[TRA-3]\n")
+
+
+@pytest.mark.rule("AUD-3")
+def test_transcripts_of_graphs_are_not_for_this_audit(tmp_path: Path) -> None:
+    """It would blame an honest server for neighbourhoods."""
+    params = attrs.evolve(params_of(clients=8, hardened=False), neighbours=2, min_survivors=6)
+    TranscriptWriter(path=tmp_path / "run", params=params, layout=LAYOUT, state=first_state()).close()
+    with pytest.raises(PreconditionError, match="AUD-3: only transcripts of cliques"):
+        audit(path=tmp_path / "run")
+
+
+@pytest.mark.rule("AUD-5")
+def test_a_target_is_announced_in_no_clique(honest: Told) -> None:
+    number = honest.at("Open", A)
+    opening, _ = honest.decoded(number)
+    context = attrs.evolve(cast("Open", opening).context, target=5)
+    blames(honest.replaced(number, honest.resent(number, Open(context))), "AUD-5", SERVER, "target")

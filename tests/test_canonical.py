@@ -125,6 +125,7 @@ def test_the_context_digests_every_field_in_order(context: RoundContext, roster:
         context.directory,
         context.model,
         context.history,
+        *([plain.le(context.target, 8)] if context.target else []),
     )
     assert context.ctx0() == plain.digest(b"context0", *parts)
     assert context.ctx(roster) == plain.digest(b"context", *parts, roster)

@@ -132,3 +132,32 @@ def test_vector_length() -> None:
     assert padded_length(size=10, params=params) == 13
     alone = attrs.evolve(params, policy=attrs.evolve(params.policy, grid=(1000,)))
     assert padded_length(size=10, params=alone) == 11
+
+
+# On a graph, where the buckets of the time histogram follow
+
+
+def graph_of(**more: Any) -> Params:
+    policy = PruningPolicy(grid=GRID, anonymity_blocks=False, bucket_count=4)
+    return Params(clients=9, neighbours=4, policy=policy, encoding=Encoding(value_bits=8, weight_max=100), **more)
+
+
+@pytest.mark.rule("PAD-6", "PAD-1", "PAD-5")
+@pytest.mark.parametrize(("bucket", "counted"), [(None, []), (0, [0]), (3, [3])])
+@pytest.mark.parametrize("keep", GRID)
+def test_a_time_is_counted_once(bucket: int | None, counted: list[int], keep: int) -> None:
+    """Whether there is a time or not, the vector is as long."""
+    coded = np.array([7, 8, 9], dtype="<u4")
+    found = pad(coded=coded, held=HELD, keep=keep, weight=5, params=graph_of(), bucket=bucket).tolist()
+    assert found[:5] == [7, 0, 8, 9, 0]
+    assert found[5:8] == [5 if keep == level else 0 for level in GRID]
+    assert found[8:] == [int(k in counted) for k in range(4)]
+    assert len(found) == padded_length(size=5, params=graph_of()) == 12
+
+
+@pytest.mark.rule("PAD-6")
+@pytest.mark.parametrize(("params", "bucket"), [(graph_of(), -1), (graph_of(), 4), (params_of(), 0)])
+def test_refuses_a_bucket_that_is_not_there(params: Params, bucket: int) -> None:
+    coded = np.zeros(3, dtype="<u4")
+    with pytest.raises(PreconditionError, match=f"PAD-6: bucket {bucket} is not among the {params.buckets}"):
+        pad(coded=coded, held=HELD, keep=1000, weight=1, params=params, bucket=bucket)

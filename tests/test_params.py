@@ -75,7 +75,7 @@ def test_a_choice_may_be_given_by_name() -> None:
 @pytest.mark.rule("PAR-2")
 @pytest.mark.parametrize("grid", [(1000,), (1000, 1), tuple(range(1000, 936, -1)), DEFAULT_GRID])
 def test_a_grid_is_accepted(grid: tuple[int, ...]) -> None:
-    assert PruningPolicy(grid=grid).extras == len(grid)
+    assert Params(clients=2, policy=PruningPolicy(grid=grid)).extras == len(grid)
 
 
 @pytest.mark.rule("PAR-2")
@@ -303,7 +303,9 @@ def test_the_digest_is_pinned() -> None:
     """Every field by name, in declaration order; a nested object's follow its own name."""
     fields: list[tuple[str, str | None]] = [
         ("clients", "20"),
+        ("neighbours", "0"),
         ("threshold", "14"),
+        ("min_survivors", "14"),
         ("colluders", "0"),
         ("policy", None),
         ("straggler_share", "200"),
@@ -318,6 +320,9 @@ def test_the_digest_is_pinned() -> None:
         ("mean", "levels"),
         ("holder_cap", "4"),
         ("anonymity_blocks", "1"),
+        ("bucket_first", "10000"),
+        ("bucket_ratio", "1050"),
+        ("bucket_count", "256"),
         ("min_roster", "10"),
         ("warm_up", "2"),
         ("encoding", None),
@@ -331,7 +336,7 @@ def test_the_digest_is_pinned() -> None:
     parts = [text.encode() for pair in fields for text in pair if text is not None]
     made = Params(clients=20, policy=PruningPolicy(grid=(1000, 975, 950)), encoding=Encoding(clip=0.5))
     assert made.digest() == plain.digest(b"params", *parts)
-    assert made.digest().hex() == "aeac52e500b61bc6344819bc7e7db561a6e4ca230b62af5259fc20fa10b0b407"
+    assert made.digest().hex() == "71f4bd59c0cdfa90148d4905a881a129acd0d88d3e24096cae1f6a412f593cde"
 
 
 BASE = Params(clients=20)
@@ -348,6 +353,9 @@ POLICY: dict[str, Any] = {
     "mean": Mean.DILUTE,
     "holder_cap": 5,
     "anonymity_blocks": False,
+    "bucket_first": 10_001,
+    "bucket_ratio": 1051,
+    "bucket_count": 255,
     "min_roster": 11,
     "warm_up": 3,
 }
@@ -358,7 +366,9 @@ ENCODING: dict[str, Any] = {
     "weighting": Weighting.BUCKETS,
     "weight_max": 1023,
 }
-TOP: dict[str, Any] = {"clients": 19, "threshold": 15, "colluders": 1, "security": SecurityLevel.HARDENED}
+TOP: dict[str, Any] = {"clients": 19, "colluders": 1, "security": SecurityLevel.HARDENED}
+GRAPH: dict[str, Any] = {"neighbours": 14, "threshold": 12, "min_survivors": 15}
+"""On a graph, where each may change by itself."""
 
 
 @pytest.mark.rule("PAR-9")
@@ -369,11 +379,15 @@ def test_another_value_of_any_field_is_another_digest() -> None:
         attrs.evolve(BASE, encoding=attrs.evolve(BASE.encoding, **{name: new})) for name, new in ENCODING.items()
     ]
     changed += [attrs.evolve(BASE, **{name: new}) for name, new in TOP.items()]
+    open_policy = attrs.evolve(BASE.policy, anonymity_blocks=False)
+    graph = Params(clients=20, neighbours=16, threshold=13, min_survivors=14, policy=open_policy)
+    changed += [graph, *(attrs.evolve(graph, **{name: new}) for name, new in GRAPH.items())]
+    changed.append(Params(clients=20, threshold=15))
     assert len({each.digest() for each in changed}) == len(changed)
     # No field is left out above.
     assert set(POLICY) == {field.name for field in attrs.fields(PruningPolicy)}
     assert set(ENCODING) == {field.name for field in attrs.fields(Encoding)}
-    assert {*TOP, "policy", "encoding"} == {field.name for field in attrs.fields(Params)}
+    assert {*TOP, *GRAPH, "policy", "encoding"} == {field.name for field in attrs.fields(Params)}
 
 
 @pytest.mark.rule("PAR-9")

@@ -356,7 +356,7 @@ def refused(client: Client, step: str, message: ServerMessage, rule: str, culpri
 def test_open_with_other_parameters_is_refused(params: Params) -> None:
     for changed in (
         attrs.evolve(params, policy=policy_of(Mean.DILUTE)),
-        attrs.evolve(params, threshold=4),
+        attrs.evolve(params, threshold=4, min_survivors=4),
         params_of(policy_of(), bits=64, hardened=params.hardened),
     ):
         directory = directory_of(params, everyone(params))
@@ -1400,13 +1400,13 @@ def test_costs(mean: Mean, bits: int, hardened: bool) -> None:
     bundle, signature = 64 + (64 + 64) * h, 64 * h
     assert HEADER_BYTES == 4 + 2 + 1 + 16 + 8 + 4
     sent = {
-        Leg.ADVERTISE: (4 * 32, bundle),
+        Leg.ADVERTISE: (4 * 32 + 8, bundle),
         Leg.SHARE: (4 + n * (4 + bundle), 4 + (n - 1) * envelope + 64 * h + signature),
-        Leg.INPUT: (4 + (u2 - 1) * envelope + 4 * d, vector + signature),
-        Leg.UNMASK: (4 + 4 * u3, 8 + 36 * (u3 + gone) + signature),
+        Leg.INPUT: (4 + (u2 - 1) * envelope + 4 + 4 * d, vector + signature),
+        Leg.UNMASK: (4 + 4 * u3 + 4, 8 + 36 * (u3 + gone) + signature),
     }
     if hardened:
-        sent[Leg.CONSISTENCY] = (4 + 4 * u3, 32 + signature)
+        sent[Leg.CONSISTENCY] = (4 + 4 * u3 + 4, 32 + signature)
         sent[Leg.UNMASK] = (4 + u3 * (4 + 64), 8 + 36 * (u3 + gone) + signature)
     for u in (ME, ClientId(4), ClientId(5)):
         assert result.assignments[u].verdict.keep == (750 if u == ME else 1000)

@@ -162,7 +162,7 @@ def test_whether_bytes_are_kept_changes_nothing_else() -> None:
     without, _ = run(params, [ALICE])
     kept, _ = run(params, [ALICE], keep_bytes=True)
     assert [attrs.evolve(e, data=None) for e in kept.entries] == without.entries
-    assert repr(kept.entries[0]) == "Entry(client=0, to_server=False, kind='Open', length=163)"
+    assert repr(kept.entries[0]) == "Entry(client=0, to_server=False, kind='Open', length=171)"
 
 
 @pytest.mark.rule("TRA-2")
@@ -487,7 +487,7 @@ def test_a_recording_that_cannot_go_on(path: Path) -> None:
         TranscriptWriter.resumed(path=path, **changed).close()
 
     others: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"params": attrs.evolve(made.params, threshold=4)}, "TRA-7.*another run"),
+        ({"params": attrs.evolve(made.params, threshold=4, min_survivors=4)}, "TRA-7.*another run"),
         ({"layout": dense_chain(2, 4, 2)}, "TRA-7.*another run"),
         ({"state": attrs.evolve(made.state, session=bytes(16))}, "TRA-7.*another run"),
         ({"state": attrs.evolve(made.state, round=RoundNumber(4))}, "TRA-7.*end of round 2.*round 4"),

@@ -23,7 +23,9 @@ from clip_ref.messages import (
     Envelope,
     Header,
     MaskedInput,
+    Member,
     Message,
+    Neighbourhood,
     Open,
     Roster,
     ShareKeys,
@@ -43,7 +45,9 @@ COM_A, COM_B, OWN = b"c" * 32, b"d" * 32, b"o" * 64
 SIG_A, SIG_B = b"S" * 64, b"T" * 64
 STATEMENT = Digest(b"!" * 32)
 SHARES, RECORD = b"s" * 80, b"r" * (3 + 4 * 8 + 2 * 8 + 4 + 32 + 16)
-SERVER_KINDS = (Open, Roster, Deliver, Announce, Agreed)
+SERVER_KINDS = (Open, Roster, Neighbourhood, Deliver, Announce, Agreed)
+GRAPH = attrs.evolve(SIZES, clients=9, neighbours=2)
+ROOT = Digest(b"R" * 32)
 
 
 def _decode(sent: Sent, data: bytes) -> Message:
@@ -77,12 +81,13 @@ def _head(kind: int, sender: int) -> bytes:
 
 
 LIST = plain.le(2, 4)
+FOUR = tuple(Digest(bytes([k]) * 32) for k in (1, 2, 3, 4))
 ENVELOPES = LIST + b"".join(plain.le(u, 4) + plain.prefixed(SHARES) + plain.prefixed(RECORD) for u in (8, 9))
 VECTORS: list[tuple[Message, Header, bytes]] = [
     (
-        Open(RoundContext(SESSION, RoundNumber(3), *(Digest(bytes([k]) * 32) for k in (1, 2, 3, 4)))),
+        Open(RoundContext(SESSION, RoundNumber(3), FOUR[0], FOUR[1], FOUR[2], FOUR[3], 250_000)),
         FROM_SERVER,
-        _head(1, SERVER) + b"".join(bytes([k]) * 32 for k in (1, 2, 3, 4)),
+        _head(1, SERVER) + b"".join(FOUR) + plain.le(250_000, 8),
     ),
     (Advertise(SEVEN, KEY_A, KEY_B), FROM_SEVEN, _head(2, 7) + KEY_A + KEY_B),
     (
@@ -98,14 +103,14 @@ VECTORS: list[tuple[Message, Header, bytes]] = [
     (
         Deliver((Envelope(EIGHT, SHARES, RECORD), Envelope(NINE, SHARES, RECORD)), np.array([1, -2], dtype=np.float32)),
         FROM_SERVER,
-        _head(5, SERVER) + ENVELOPES + bytes.fromhex("0000803f000000c0"),
+        _head(5, SERVER) + ENVELOPES + plain.le(0, 4) + bytes.fromhex("0000803f000000c0"),
     ),
     (
         MaskedInput(SEVEN, np.array([1, 2, 2**32 - 1], dtype=np.uint32)),
         FROM_SEVEN,
         _head(6, 7) + plain.le(1, 4) + plain.le(2, 4) + b"\xff" * 4,
     ),
-    (Announce((SEVEN, NINE)), FROM_SERVER, _head(7, SERVER) + LIST + plain.le(7, 4) + plain.le(9, 4)),
+    (Announce((SEVEN, NINE)), FROM_SERVER, _head(7, SERVER) + LIST + plain.le(7, 4) + plain.le(9, 4) + plain.le(0, 4)),
     (Consistent(SEVEN, STATEMENT), FROM_SEVEN, _head(8, 7) + STATEMENT),
     (
         Agreed(((SEVEN, SIG_A), (NINE, SIG_B))),
@@ -142,7 +147,8 @@ HARDENED_VECTORS: list[tuple[Message, Header, bytes]] = [
     (
         Deliver((Envelope(EIGHT, SHARES, RECORD, COM_A + COM_B),), np.array([1, -2], dtype=np.float32)),
         FROM_SERVER,
-        _head(5, SERVER) + plain.le(1, 4) + plain.le(8, 4) + SEALED + COM_A + COM_B + bytes.fromhex("0000803f000000c0"),
+        (_head(5, SERVER) + plain.le(1, 4) + plain.le(8, 4) + SEALED + COM_A + COM_B)
+        + (plain.le(0, 4) + bytes.fromhex("0000803f000000c0")),
     ),
     (
         MaskedInput(SEVEN, np.array([1, 2, 3], dtype=np.uint32), SIG_A),
@@ -157,6 +163,22 @@ HARDENED_VECTORS: list[tuple[Message, Header, bytes]] = [
     ),
 ]
 """Of the kinds that carry commitments or a signature at security level `hardened`."""
+MEMBERS = (Member(0, Advertise(SEVEN, KEY_A, KEY_B), ()), Member(5, Advertise(NINE, KEY_B, KEY_A), (COM_A, COM_B)))
+GRAPH_VECTORS: list[tuple[Message, bytes]] = [
+    (
+        Neighbourhood(6, ROOT, MEMBERS),
+        (_head(11, SERVER) + plain.le(6, 4) + ROOT + LIST)
+        + (plain.le(0, 4) + plain.le(7, 4) + KEY_A + KEY_B + plain.le(0, 1))
+        + (plain.le(5, 4) + plain.le(9, 4) + KEY_B + KEY_A + plain.le(2, 1) + COM_A + COM_B),
+    ),
+    (
+        Deliver((Envelope(EIGHT, SHARES, b""),), np.array([1, -2], dtype=np.float32), b"\x81\x01"),
+        (_head(5, SERVER) + plain.le(1, 4) + plain.le(8, 4) + plain.prefixed(SHARES) + plain.le(0, 4))
+        + (plain.prefixed(b"\x81\x01") + bytes.fromhex("0000803f000000c0")),
+    ),
+    (Announce((), b"\x80\x01"), _head(7, SERVER) + plain.le(0, 4) + plain.prefixed(b"\x80\x01")),
+]
+"""What a graph needs."""
 
 
 @pytest.mark.rule("WIR-1", "WIR-3")
@@ -175,9 +197,38 @@ def test_the_bytes_of_every_hardened_message_are_pinned(message: Message, header
         decode(data, expected=header, kind=type(message), sizes=SIZES)
 
 
+@pytest.mark.rule("WIR-1", "WIR-3")
+@pytest.mark.parametrize(("message", "data"), GRAPH_VECTORS)
+def test_the_bytes_of_every_message_on_a_graph_are_pinned(message: Message, data: bytes) -> None:
+    assert encode(message, FROM_SERVER) == data
+    assert decode(data, expected=FROM_SERVER, kind=type(message), sizes=GRAPH) == message
+
+
+@pytest.mark.rule("WIR-3", "WIR-4")
+def test_what_a_graph_does_not_allow_is_refused() -> None:
+    """More members than a neighbourhood has, a longer bitmap than the roster needs, members out of order; and, in a clique,
+    any bitmap at all."""
+    four = Neighbourhood(9, ROOT, tuple(Member(k, Advertise(ClientId(k), KEY_A, KEY_B), ()) for k in range(4)))
+    swapped = Neighbourhood(6, ROOT, MEMBERS[::-1])
+    model = np.array([1, -2], dtype=np.float32)
+    cases: list[tuple[Message, Sizes, str, str]] = [
+        (four, GRAPH, "members", "WIR-3"),
+        (Neighbourhood(10, ROOT, MEMBERS), GRAPH, "count", "WIR-3"),
+        (swapped, GRAPH, "members", "WIR-4"),
+        (Deliver((), model, bytes(3)), GRAPH, "u2", "WIR-3"),
+        (Deliver((), model, bytes(1)), SIZES, "u2", "WIR-3"),
+        (Announce((), bytes(3)), GRAPH, "u3", "WIR-3"),
+        (Announce((), bytes(1)), SIZES, "u3", "WIR-3"),
+    ]
+    for message, limits, field, rule in cases:
+        with pytest.raises(ContributionError) as caught:
+            decode(encode(message, FROM_SERVER), expected=FROM_SERVER, kind=type(message), sizes=limits)
+        assert (caught.value.rule, caught.value.field, caught.value.culprit) == (rule, field, SERVER)
+
+
 @pytest.mark.rule("WIR-1")
 def test_every_kind_has_a_pinned_vector() -> None:
-    assert tuple(type(message) for message, _, _ in VECTORS) == KINDS
+    assert (*(type(message) for message, _, _ in VECTORS), Neighbourhood) == KINDS
     signed = {kind for kind in KINDS if "signature" in attrs.fields_dict(kind)}
     assert {type(message) for message, _, _ in HARDENED_VECTORS} == signed | {Roster, Deliver}
     assert HEADER_BYTES == len(_head(1, 0)) == 35
@@ -440,7 +491,7 @@ def test_a_record_comes_back_at_its_fixed_width(data: st.DataObject, limits: Siz
     record = data.draw(time_records(limits.levels, valid=False))
     coded = encode_record(record)
     assert len(coded) == limits.record == 71 + 8 * limits.levels
-    assert limits.sealed_record == limits.record + 16
+    assert limits.sealed_record == (0 if limits.neighbours else limits.record + 16)
     assert limits.sealed_shares == 80
     assert decode_record(coded, sizes=limits, sender=sender) == record
 

@@ -29,7 +29,7 @@ from clip_ref.attacks.stage import (
 from clip_ref.attacks.weakened import LeavesU2Out
 from clip_ref.broadcast import seal_envelope
 from clip_ref.canonical import mask_context
-from clip_ref.messages import Announce, Roster, ShareKeys
+from clip_ref.messages import Announce, Neighbourhood, Roster, ShareKeys
 from clip_ref.params import Params, SecurityLevel
 from clip_ref.round import Client, State
 from clip_ref.values import ClientId, RingVector
@@ -59,7 +59,8 @@ def _isolated(fleet: Fleet, first: RingVector, second: RingVector) -> Outcome:
 class Equivocator(Client):
     """Tells the victim that it is slow, and everybody else the truth."""
 
-    def _share(self, message: Roster) -> ShareKeys:
+    def _share(self, message: Roster | Neighbourhood) -> ShareKeys:
+        assert isinstance(message, Roster)  # attacks play in a clique
         honest = super()._share(message)
         ids = [b.sender for b in message.bundles]
         place = ids.index(VICTIM)

@@ -17,6 +17,7 @@ from clip_ref.messages import (
     Consistent,
     Deliver,
     MaskedInput,
+    Neighbourhood,
     Open,
     Roster,
     ShareKeys,
@@ -66,7 +67,8 @@ class AnswersTwice(Client):
 class SealsNoShares(Client):
     """Without the seal of KEY-6 on shares: they cross the server as they are."""
 
-    def _share(self, message: Roster) -> ShareKeys:
+    def _share(self, message: Roster | Neighbourhood) -> ShareKeys:
+        assert isinstance(message, Roster)  # attacks play in a clique
         sealed = super()._share(message)
         ids = [b.sender for b in message.bundles]
         key_shares = self._split(self._mask_secret.data, "mask key shares", len(ids))

@@ -200,7 +200,7 @@ def plain_sum(
     """
     encoding = params.encoding
     size = len(next(iter(updates.values())))
-    total = np.zeros(size + params.policy.extras, dtype=object if encoding.ring_bits == 64 else np.int64)
+    total = np.zeros(size + params.extras, dtype=object if encoding.ring_bits == 64 else np.int64)
     for client, update in updates.items():
         clipped = np.minimum(np.maximum(update.astype(np.float64), -encoding.clip), encoding.clip)
         total[:size] += weights[client] * np.round(clipped * encoding.steps / encoding.clip).astype(np.int64)

@@ -5,7 +5,7 @@ all of its randomness comes from 32 bytes of entropy, fresh for each round, that
 from what it was sent, and a client that is made again after a restart, and fed the same, says the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -16,6 +16,7 @@ from clip_ref import (
     agreement,
     broadcast,
     codec,
+    graph,
     identification,
     invariance,
     keys,
@@ -41,6 +42,7 @@ from clip_ref.messages import (
     Deliver,
     Header,
     MaskedInput,
+    Neighbourhood,
     Open,
     Roster,
     ServerMessage,
@@ -54,7 +56,18 @@ from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.journal import Journal
 from clip_ref.round.state import config_digest
-from clip_ref.values import NO_DIGEST, ClientId, Digest, Floats, SecretKey, Seed, SigningKey, check_finite, frozen_array
+from clip_ref.values import (
+    NO_DIGEST,
+    ClientId,
+    Digest,
+    Floats,
+    SecretKey,
+    Seed,
+    SigningKey,
+    check_finite,
+    frozen_array,
+    saturate,
+)
 from clip_ref.wire import Sizes
 
 KEY_SHARE, SELF_SHARE = "mask key", "self mask"
@@ -82,6 +95,7 @@ def sizes(*, params: Params, layout: Layout) -> Sizes:
         vector=padding.padded_length(size=layout.size, params=params),
         ring=params.encoding.ring,
         hardened=params.hardened,
+        neighbours=params.neighbours,
     )
 
 
@@ -197,7 +211,8 @@ class Client:
                     client.masked_input(np.frombuffer(data, dtype="<f4"))
                 else:
                     header = wire.header(data)
-                    message = wire.decode(data, expected=header, kind=_KINDS[step], sizes=size)
+                    kind = Neighbourhood if step == "roster" and params.neighbours else _KINDS[step]
+                    message = wire.decode(data, expected=header, kind=kind, sizes=size)
                     getattr(client, step)(message)
             except ContributionError as error:
                 if number < len(entries):
@@ -283,25 +298,29 @@ class Client:
         self._bundle = self._signed(bundle, self._ctx0)
         return self._bundle
 
-    def roster(self, message: Roster) -> ShareKeys:
+    def roster(self, message: Roster | Neighbourhood) -> ShareKeys:
         """ROU-5: check the roster, share both secrets, and seal shares and times for every peer."""
         self._expect("roster")
         return self._once("roster", "deliver", message, lambda: self._share(message))
 
-    def _share(self, message: Roster) -> ShareKeys:
-        bundles = message.bundles
+    def _share(self, message: Roster | Neighbourhood) -> ShareKeys:
+        if isinstance(message, Neighbourhood) != bool(self._params.neighbours):
+            raise self._blame(SERVER, "ROU-5", "kind", "a clique has rosters, a graph has neighbourhoods")
+        bundles = self._bundles(message) if isinstance(message, Neighbourhood) else message.bundles
         ids = [b.sender for b in bundles]
         check_ascending(ids, culprit=SERVER, field="roster")
-        if not self._params.threshold <= len(ids) <= self._params.clients:
-            raise self._blame(SERVER, "ROU-5", "roster", f"{len(ids)} clients, {self._params.threshold} are needed")
+        count = message.count if isinstance(message, Neighbourhood) else len(ids)
+        if not self._params.min_survivors <= count <= self._params.clients:
+            raise self._blame(SERVER, "ROU-5", "roster", f"{count} clients, {self._params.min_survivors} are needed")
         if self._bundle not in bundles:
             raise self._blame(SERVER, "ROU-5", "roster", "my own keys are not in it as I sent them")
+        if isinstance(message, Roster):
+            self._ctx = self._context.ctx(message.digest())
         for bundle in bundles:
             bundle.check()
             if self._params.hardened and bundle.sender != self.me:
                 header = Header(self._context.session, self._context.round, bundle.sender)
                 agreement.check_signature(message=bundle, header=header, context=self._ctx0, directory=self._directory)
-        self._ctx = self._context.ctx(message.digest())
         self._roster = {b.sender: b for b in bundles}
         peers = [u for u in ids if u != self.me]
         self._channel = {
@@ -322,7 +341,7 @@ class Client:
                     ctx=self._ctx,
                     key_share=key_shares[u],
                     self_share=self_shares[u],
-                    record=self._record,
+                    record=None if self._params.neighbours else self._record,
                 ),
                 commitments=self._commitments(self.me, u, key_shares[u], self_shares[u]),
             )
@@ -332,12 +351,40 @@ class Client:
         self.work[Leg.SHARE] = Work(
             scalar_multiplications=len(peers),
             shared_bytes=2 * SHARE_BYTES * len(ids) * self._params.threshold,
-            sealed_bytes=len(peers) * (2 * SHARE_BYTES + self._sizes.record),
+            sealed_bytes=len(peers) * (2 * SHARE_BYTES + (0 if self._params.neighbours else self._sizes.record)),
             signatures=len(ids) if hardened else 0,
             hashed_bytes=2 * SHARE_BYTES * len(ids) if hardened else 0,
         )
         own = self._commitments(self.me, self.me, *self._shares[self.me])
         return self._signed(ShareKeys(self.me, envelopes, own), self._ctx)
+
+    def _bundles(self, message: Neighbourhood) -> tuple[Advertise, ...]:
+        """ROU-20: the bundles of oneself and one's neighbours, each proved to be in the roster, and no others."""
+        self._ctx = self._context.ctx(graph.roster_digest(root=message.root, count=message.count))
+        for member in message.members:
+            header = Header(self._context.session, self._context.round, member.bundle.sender)
+            graph.check_proof(
+                root=message.root,
+                count=message.count,
+                position=member.position,
+                leaf=graph.leaf(position=member.position, bundle=wire.encode(member.bundle, header)),
+                proof=member.proof,
+                field="members",
+            )
+        self._count = message.count
+        self._position = {m.bundle.sender: m.position for m in message.members}
+        if len(self._position) != len(message.members) or self.me not in self._position:
+            raise self._blame(SERVER, "ROU-20", "members", "a client stands there twice, or I do not at all")
+        mine = self._position[self.me]
+        expected = graph.neighbours(
+            seed=graph.graph_seed(ctx=self._ctx),
+            count=message.count,
+            degree=self._params.neighbours,
+            position=mine,
+        )
+        if [m.position for m in message.members] != sorted((mine, *expected)):
+            raise self._blame(SERVER, "ROU-20", "members", "are not my neighbours on the graph")
+        return tuple(m.bundle for m in message.members)
 
     def _commitments(self, owner: ClientId, holder: ClientId, key_share: bytes, self_share: bytes) -> bytes:
         """The commitments to the two shares that `holder` has of `owner`'s secrets, at level `hardened`."""
@@ -361,10 +408,13 @@ class Client:
     def _assign(self, message: Deliver) -> Assignment:
         senders = [e.peer for e in message.envelopes]
         check_ascending(senders, culprit=SERVER, field="envelopes")
+        on_graph = bool(self._params.neighbours)
+        if on_graph:
+            self._in_u2 = self._members(message.u2, "u2", senders)
         if not set(senders) <= set(self._channel):
             strangers = sorted(set(senders) - set(self._channel))
             raise self._blame(SERVER, "ROU-6", "envelopes", f"{strangers} are not peers of mine")
-        if len(senders) + 1 < self._params.threshold:
+        if not on_graph and len(senders) + 1 < self._params.threshold:
             raise self._blame(SERVER, "ROU-6", "envelopes", f"U2 has {len(senders) + 1}, below the threshold")
         if message.model.shape != (self._layout.size,) or model_digest(message.model) != self._context.model:
             raise self._blame(SERVER, "ROU-6", "model", "not the model whose digest was announced")
@@ -374,22 +424,26 @@ class Client:
         for envelope in message.envelopes:
             peer, shared = envelope.peer, self._channel[envelope.peer]
             shares = broadcast.open_shares(envelope=envelope, receiver=self.me, shared=shared, ctx=self._ctx)
+            if self._params.hardened and envelope.commitments != self._commitments(peer, self.me, *shares):
+                raise self._blame(peer, "ROU-6", "shares", "are not the ones that it committed to")
+            self._shares[peer] = shares
+            if on_graph:
+                continue
             record = broadcast.open_record(
                 envelope=envelope, receiver=self.me, shared=shared, ctx=self._ctx, sizes=self._sizes
             )
             if self._params.hardened:
-                if envelope.commitments != self._commitments(peer, self.me, *shares):
-                    raise self._blame(peer, "ROU-6", "shares", "are not the ones that it committed to")
                 committed = agreement.record_commitment(record=record, owner=peer, ctx0=self._ctx0)
                 if self._roster[peer].record_commitment != committed:
                     raise self._blame(peer, "ROU-6", "record", "is not the one that it committed to")
-            self._shares[peer], records[peer] = shares, record
-        self._u2 = sorted(records)
-        self._records = {u: records[u] for u in self._u2}
-        self._plan = identification.identify(records=self._records, params=self._params, round=self._context.round)
-        committed_bytes = 2 * SHARE_BYTES + self._sizes.record if self._params.hardened else 0
+            records[peer] = record
+        self._u2 = sorted((self.me, *senders))
+        self._records = {u: records[u] for u in sorted(records)}
+        self._plan = self._judged() if on_graph else self._identified()
+        record_bytes = 0 if on_graph else self._sizes.record
+        committed_bytes = 2 * SHARE_BYTES + record_bytes if self._params.hardened else 0
         work = Work(
-            sealed_bytes=len(senders) * (2 * SHARE_BYTES + self._sizes.record),
+            sealed_bytes=len(senders) * (2 * SHARE_BYTES + record_bytes),
             hashed_bytes=message.model.nbytes + len(senders) * committed_bytes,
         )
         self._model = message.model
@@ -404,6 +458,38 @@ class Client:
         self._held_at = {keep: self._layout.held(neurons) for keep, neurons in kept.items()}
         self.work[Leg.INPUT] = work
         return Assignment(message.model, kept[self._keep], verdict, self._plan)
+
+    def _identified(self) -> Plan:
+        return identification.identify(records=self._records, params=self._params, round=self._context.round)
+
+    def _judged(self) -> Plan:
+        """On a graph: one's own verdict, from the target that the server announced."""
+        record, target = self._record, self._context.target
+        own = graph.OwnTimes(
+            elapsed=tuple(identification.elapsed(record, level=k) for k in range(len(record.fit))),
+            fit=record.fit,
+            has_model=record.has_model,
+            was_straggler=record.was_straggler,
+        )
+        usable = target if identification.valid(record, params=self._params) else 0
+        verdict = graph.judge(own=own, target=usable, params=self._params, round=self._context.round)
+        return Plan(saturate(target), saturate(0), {self.me: verdict})
+
+    def _members(self, bits: bytes, field: str, peers: Iterable[ClientId]) -> frozenset[int]:
+        """ROU-21: the positions in a view; myself, exactly these of my neighbours, and enough of the roster."""
+        found = graph.positions(bits=bits, count=self._count, field=field)
+        mine = {self._position[self.me], *(self._position[u] for u in peers if u in self._position)}
+        if found & set(self._position.values()) != mine:
+            raise self._blame(SERVER, "ROU-21", field, "does not say of my neighbourhood what I was told of it")
+        if len(found) < self._params.min_survivors:
+            raise self._blame(SERVER, "ROU-21", field, f"has {len(found)}, {self._params.min_survivors} are needed")
+        return found
+
+    def _bucket(self) -> int | None:
+        """On a graph: where this client's time belongs in the histogram, if it has one."""
+        if not self._params.neighbours or not identification.valid(self._record, params=self._params):
+            return None
+        return graph.bucket_of(elapsed=identification.elapsed(self._record, level=0), params=self._params)
 
     def _select(self, levels: set[int]) -> dict[int, dict[str, NDArray[np.int64]]]:
         """The neurons that each of `levels` keeps. Asked for only where somebody prunes: then there is a history (IDN-9)."""
@@ -448,8 +534,10 @@ class Client:
             )
         else:
             coded = codec.encode(update=delta, weight=weight, encoding=encoding)
-        padded = padding.pad(coded=coded, held=held, keep=self._keep, weight=weight, params=params)
-        ctx = mask_context(ctx=self._ctx, u2=self._u2)
+        padded = padding.pad(
+            coded=coded, held=held, keep=self._keep, weight=weight, params=params, bucket=self._bucket()
+        )
+        ctx = mask_context(ctx=self._ctx, u2=self._in_u2 if params.neighbours else self._u2)
         pair_seeds = {
             u: keys.pair_seed(secret=self._mask_secret, me=self.me, peer=u, peer_key=self._roster[u].mask_key, ctx=ctx)
             for u in self._u2
@@ -473,20 +561,34 @@ class Client:
         return self._once("announce", following, message, lambda: self._announced(message))
 
     def _announced(self, message: Announce) -> Consistent | Unmask:
+        views = self._seen_on_graph(message) if self._params.neighbours else self._seen(message)
+        if not self._params.hardened:
+            return self._unmask()
+        self._views = views
+        self.work[Leg.CONSISTENCY] = Work(signatures=1)
+        return self._signed(Consistent(self.me, self._views), self._ctx)
+
+    def _seen(self, message: Announce) -> Digest:
+        """Check U3 in a clique, and remember it; the statement to sign."""
         survivors = message.survivors
         check_ascending(survivors, culprit=SERVER, field="survivors")
-        if not set(survivors) <= set(self._u2):
+        if not set(survivors) <= set(self._u2) or message.u3:
             raise self._blame(SERVER, "ROU-8", "survivors", "U3 holds clients that are not in U2")
         if self.me not in survivors:
             raise self._blame(SERVER, "ROU-8", "survivors", "I sent my masked input and am not in U3")
         if len(survivors) < self._params.threshold:
             raise self._blame(SERVER, "ROU-8", "survivors", f"U3 has {len(survivors)}, below the threshold")
         self._u3 = survivors
-        if not self._params.hardened:
-            return self._unmask()
-        self._views = agreement.views(ctx=self._ctx, u2=self._u2, u3=survivors)
-        self.work[Leg.CONSISTENCY] = Work(signatures=1)
-        return self._signed(Consistent(self.me, self._views), self._ctx)
+        return agreement.views(ctx=self._ctx, u2=self._u2, u3=survivors)
+
+    def _seen_on_graph(self, message: Announce) -> Digest:
+        """ROU-21: check U3 on a graph, and remember who of one's neighbourhood is in it; the statement to sign."""
+        found = graph.positions(bits=message.u3, count=self._count, field="u3")
+        if message.survivors or not found <= self._in_u2:
+            raise self._blame(SERVER, "ROU-21", "u3", "U3 holds clients that are not in U2")
+        self._u3 = tuple(u for u in self._u2 if self._position[u] in found)
+        self._members(message.u3, "u3", self._u3)
+        return agreement.views(ctx=self._ctx, u2=self._in_u2, u3=found)
 
     def agreed(self, message: Agreed) -> Unmask:
         """ROU-8, at level `hardened`: reveal one's shares once t clients have signed that they were told the same."""

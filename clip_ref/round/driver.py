@@ -21,6 +21,7 @@ from clip_ref.messages import (
     Header,
     MaskedInput,
     Message,
+    Neighbourhood,
     Open,
     Roster,
     ServerMessage,
@@ -197,8 +198,8 @@ def run_round(
     roster = server.close_advertise()
     state.leg(
         Leg.SHARE,
-        dict.fromkeys(server.u1, roster),
-        (Roster, ShareKeys),
+        server.rosters(roster),
+        (Neighbourhood if server.params.neighbours else Roster, ShareKeys),
         lambda received: state.each(received, lambda c, m: c.roster(m)),
     )
     assignments: dict[ClientId, Assignment] = {}
@@ -221,7 +222,7 @@ def run_round(
         agreed = server.close_consistency()
         state.leg(
             Leg.UNMASK,
-            dict.fromkeys(server.u3, agreed),
+            {u: server.agreed_for(agreed, u) for u in server.u3},
             (Agreed, Unmask),
             lambda received: state.each(received, lambda c, m: c.agreed(m)),
         )

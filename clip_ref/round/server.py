@@ -4,13 +4,13 @@ It relays what it cannot read, adds up what it cannot see through, and takes off
 added on arrival: memory does not grow with the number of clients.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_ref import aggregation, agreement, invariance, keys, masking, selection, shamir
+from clip_ref import aggregation, agreement, graph, invariance, keys, masking, selection, shamir, wire
 from clip_ref.aggregation import Aggregate
 from clip_ref.canonical import digest, mask_context
 from clip_ref.errors import ContributionError, PreconditionError, RoundAborted
@@ -25,6 +25,8 @@ from clip_ref.messages import (
     Deliver,
     Header,
     MaskedInput,
+    Member,
+    Neighbourhood,
     Open,
     Roster,
     ShareKeys,
@@ -62,6 +64,7 @@ class Server:
         self.u2: dict[ClientId, ShareKeys] = {}
         self.u3: list[ClientId] = []
         self.u4: dict[ClientId, Consistent] = {}
+        self._holders_of: dict[ClientId, tuple[ClientId, ...]] = {}
         self.u5: dict[ClientId, Unmask] = {}
 
     def open(self) -> Open:
@@ -110,7 +113,7 @@ class Server:
 
     def _accept_share_keys(self, message: ShareKeys) -> None:
         self._expect(message, Leg.SHARE, self.u1, self.u2)
-        peers = [u for u in self.u1 if u != message.sender]
+        peers = [u for u in self._holders(message.sender) if u != message.sender]
         check_same_ids(
             (e.peer for e in message.envelopes), peers, culprit=message.sender, field="envelopes", rule="ROU-10"
         )
@@ -130,16 +133,17 @@ class Server:
 
     def _accept_consistent(self, message: Consistent) -> None:
         self._expect(message, Leg.CONSISTENCY, self.u3, self.u4)
-        if message.statement != agreement.views(ctx=self._ctx, u2=self.u2, u3=self.u3):
+        if message.statement != self._views:
             raise self._blame(message.sender, "statement", "is about another U2 or U3")
         self.u4[message.sender] = message
 
     def _accept_unmask(self, message: Unmask) -> None:
         self._expect(message, Leg.UNMASK, self.u3, self.u5)
-        dropped = [u for u in self.u2 if u not in self.u3]
+        owners = [u for u in self._holders(message.sender) if u in self.u2]
+        survivors = set(self.u3)
         for field, shares, expected in (
-            ("self_shares", message.self_shares, self.u3),
-            ("key_shares", message.key_shares, dropped),
+            ("self_shares", message.self_shares, [u for u in owners if u in survivors]),
+            ("key_shares", message.key_shares, [u for u in owners if u not in survivors]),
         ):
             check_same_ids((u for u, _ in shares), expected, culprit=message.sender, field=field, rule="ROU-10")
             if self.params.hardened:
@@ -168,8 +172,56 @@ class Server:
         self.u1 = dict(sorted(self.u1.items()))
         self._leg = Leg.SHARE
         roster = Roster(tuple(self.u1.values()))
-        self._ctx: Digest = self.context.ctx(roster.digest())
+        self._position = {u: k for k, u in enumerate(self.u1)}
+        if self.params.neighbours:
+            self._leaves = graph.merkle_levels([self._leaf(bundle) for bundle in roster.bundles])
+            root = Digest(self._leaves[-1][0])
+            self._ctx: Digest = self.context.ctx(graph.roster_digest(root=root, count=len(self.u1)))
+        else:
+            self._ctx = self.context.ctx(roster.digest())
         return roster
+
+    def _leaf(self, bundle: Advertise) -> Digest:
+        header = Header(self.context.session, self.context.round, bundle.sender)
+        return graph.leaf(position=self._position[bundle.sender], bundle=wire.encode(bundle, header))
+
+    def rosters(self, roster: Roster) -> Mapping[ClientId, Roster | Neighbourhood]:
+        """What each client of U1 is sent of the roster: all of it in a clique, its neighbourhood on a graph (ROU-20)."""
+        if not self.params.neighbours:
+            return dict.fromkeys(self.u1, roster)
+        root = Digest(self._leaves[-1][0])
+        members = {
+            u: Member(self._position[u], bundle, graph.merkle_proof(self._leaves, self._position[u]))
+            for u, bundle in self.u1.items()
+        }
+        return {u: Neighbourhood(len(self.u1), root, tuple(members[v] for v in self._holders(u))) for u in self.u1}
+
+    def _holders(self, owner: ClientId) -> tuple[ClientId, ...]:
+        """Who holds shares of `owner`'s secrets, itself included, ascending: all of U1, or its neighbourhood."""
+        if owner not in self._holders_of:
+            if self.params.neighbours:
+                mine = self._position[owner]
+                near = graph.neighbours(
+                    seed=graph.graph_seed(ctx=self._ctx),
+                    count=len(self.u1),
+                    degree=self.params.neighbours,
+                    position=mine,
+                )
+                everybody = list(self.u1)
+                self._holders_of[owner] = tuple(everybody[p] for p in sorted((mine, *near)))
+            else:
+                self._holders_of[owner] = tuple(self.u1)
+        return self._holders_of[owner]
+
+    def _view(self, clients: Iterable[ClientId]) -> Iterable[int]:
+        """How views name clients: by id in a clique, by position in the roster on a graph."""
+        return [self._position[u] for u in clients] if self.params.neighbours else clients
+
+    def _bits(self, clients: Iterable[ClientId]) -> bytes:
+        """On a graph: a view as a bitmap."""
+        if not self.params.neighbours:
+            return b""
+        return graph.bitmap(positions=self._view(clients), count=len(self.u1))
 
     def close_share(self) -> dict[ClientId, Deliver]:
         """U2 is complete: to each of its clients the envelopes meant for it, and the model."""
@@ -178,14 +230,16 @@ class Server:
         self._leg = Leg.INPUT
         self._total = np.zeros(self.sizes.vector, dtype=self.sizes.ring.dtype)
         self._sealed = {u: {e.peer: e for e in message.envelopes} for u, message in self.u2.items()}
+        u2 = self._bits(self.u2)
         return {
             receiver: Deliver(
                 tuple(
-                    attrs.evolve(envelopes[receiver], peer=sender)
-                    for sender, envelopes in self._sealed.items()
-                    if sender != receiver
+                    attrs.evolve(self._sealed[sender][receiver], peer=sender)
+                    for sender in self._holders(receiver)
+                    if sender != receiver and sender in self.u2
                 ),
                 self._state.model,
+                u2,
             )
             for receiver in self.u2
         }
@@ -195,13 +249,21 @@ class Server:
         self._enough(Leg.INPUT, "U3", len(self.u3))
         self.u3.sort()
         self._leg = Leg.CONSISTENCY if self.params.hardened else Leg.UNMASK
-        return Announce(tuple(self.u3))
+        self._views = agreement.views(ctx=self._ctx, u2=self._view(self.u2), u3=self._view(self.u3))
+        return Announce((), self._bits(self.u3)) if self.params.neighbours else Announce(tuple(self.u3))
 
     def close_consistency(self) -> Agreed:
         """U4 is complete, at level `hardened`: the signatures of everybody who was told the same."""
         self._enough(Leg.CONSISTENCY, "U4", len(self.u4))
         self._leg = Leg.UNMASK
         return Agreed(tuple((u, self.u4[u].signature) for u in sorted(self.u4)))
+
+    def agreed_for(self, agreed: Agreed, client: ClientId) -> Agreed:
+        """What `client` is sent of the signatures: all in a clique, those of its neighbourhood on a graph."""
+        if not self.params.neighbours:
+            return agreed
+        near = set(self._holders(client))
+        return Agreed(tuple((u, signature) for u, signature in agreed.signatures if u in near))
 
     def close_unmask(self) -> Aggregate:
         """ROU-11..ROU-13: take the masks off the sum with exactly t shares of each secret, and decode it."""
@@ -215,16 +277,24 @@ class Server:
         )
 
     def _unmasked(self) -> NDArray[np.unsignedinteger]:
-        dropped = [u for u in self.u2 if u not in self.u3]
-        answers = [self.u5[u] for u in sorted(self.u5)[: self.params.threshold]]
-        position = {u: k for k, u in enumerate(self.u1, start=1)}
-        ctx = mask_context(ctx=self._ctx, u2=self.u2)
-        self_shares = {a.sender: dict(a.self_shares) for a in answers}
-        key_shares = {a.sender: dict(a.key_shares) for a in answers}
+        survivors = set(self.u3)
+        dropped = [u for u in self.u2 if u not in survivors]
+        self_shares = {a.sender: dict(a.self_shares) for a in self.u5.values()}
+        key_shares = {a.sender: dict(a.key_shares) for a in self.u5.values()}
+        ctx = mask_context(ctx=self._ctx, u2=self._view(self.u2))
 
         def combined(shares: Mapping[ClientId, Mapping[ClientId, bytes]], owner: ClientId) -> bytes:
-            by_number = {position[holder]: shares[holder][owner] for holder in shares}
-            return shamir.combine(shares=by_number, threshold=self.params.threshold)
+            threshold = self.params.threshold
+            answered = [(x, u) for x, u in enumerate(self._holders(owner), start=1) if u in shares][:threshold]
+            if len(answered) < threshold:
+                raise RoundAborted(
+                    rule="ROU-11",
+                    stage="U5",
+                    have=len(answered),
+                    need=threshold,
+                    detail=f"so many holders of client {owner}'s secrets have answered; no sum was revealed",
+                )
+            return shamir.combine(shares={x: shares[u][owner] for x, u in answered}, threshold=threshold)
 
         self_seeds = []
         for u in self.u3:
@@ -249,7 +319,7 @@ class Server:
                     field="mask_key",
                     detail="the shares of its mask key do not give the key it advertised: a share of it is corrupt",
                 )
-            for u in self.u3:
+            for u in [u for u in self._holders(gone) if u in survivors and u != gone]:
                 dangling[u, gone] = keys.pair_seed(
                     secret=secret, me=gone, peer=u, peer_key=self.u1[u].mask_key, ctx=ctx
                 )
@@ -281,11 +351,10 @@ class Server:
         """ROU-11: abort below the threshold, before anything further is asked or revealed."""
         if self._leg is not leg:
             raise PreconditionError(rule="ROU-9", detail=f"the leg {leg} is not open")
-        if have < self.params.threshold:
+        need = self.params.threshold if stage in ("U4", "U5") else self.params.min_survivors
+        if have < need:
             self._leg = None
-            raise RoundAborted(
-                rule="ROU-11", stage=stage, have=have, need=self.params.threshold, detail="nothing was revealed"
-            )
+            raise RoundAborted(rule="ROU-11", stage=stage, have=have, need=need, detail="nothing was revealed")
 
     def _blame(self, culprit: ClientId, field: str, detail: str) -> ContributionError:
         return ContributionError(rule="ROU-10", culprit=culprit, field=field, detail=detail)

@@ -48,6 +48,9 @@ class State:
     )
     """ROU-2: the last completed round's model whose digest differs from w_i's, float32[d]; none before the first."""
 
+    target: int = 0
+    """T* in µs from the last round's histogram, on a graph; 0: none yet, and in a clique."""
+
     def __attrs_post_init__(self) -> None:
         """ROU-1."""
         _check(self.model, "the model")
@@ -72,14 +75,15 @@ class State:
             directory=directory.digest(),
             model=model_digest(self.model),
             history=NO_DIGEST if self.history is None else model_digest(self.history),
+            target=self.target,
         )
 
-    def completed(self, model: Floats) -> "State":
-        """The state after a round that yielded `model`."""
+    def completed(self, model: Floats, *, target: int = 0) -> "State":
+        """The state after a round that yielded `model`, and on a graph the `target` for the next."""
         same = model_digest(model) == model_digest(self.model)
         history = self.history if same else self.model
-        return State(self.session, RoundNumber(self.round + 1), model, history)
+        return State(self.session, RoundNumber(self.round + 1), model, history, target)
 
     def aborted(self) -> "State":
         """The state after a round that yielded nothing: the next number, the same model and history."""
-        return State(self.session, RoundNumber(self.round + 1), self.model, self.history)
+        return State(self.session, RoundNumber(self.round + 1), self.model, self.history, self.target)

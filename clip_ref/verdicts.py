@@ -1,0 +1,36 @@
+"""Verdicts: what identification finds out about a client.   Spec: identification."""
+
+from enum import StrEnum
+
+import attrs
+
+
+class Reason(StrEnum):
+    """Why a client keeps what it keeps."""
+
+    FAST = "not among the slowest"
+    MARGIN = "a candidate, but within the margin"
+    STRAGGLER = "straggler"
+    BLOCK = "straggler, alike with the slowest of its block"
+    NO_TIME = "no valid times"
+    NO_HISTORY = "no history model"
+    WARM_UP = "warm-up round"
+    SMALL_ROSTER = "too few clients in the round"
+    SMALL_BLOCK = "too few stragglers to hide among"
+
+
+@attrs.frozen
+class Verdict:
+    """What follows for one client."""
+
+    straggler: bool
+    """Its status: what it reports as `was_straggler` in the next round. Independent of whether it may prune."""
+
+    keep: int
+    """Its keep level, ‰, from the grid; 1000: it prunes nothing."""
+
+    saturated: bool
+    """Whether even the smallest keep level is too slow. Local: never sent."""
+
+    reason: Reason
+    """Why."""
