@@ -398,7 +398,7 @@ def test_another_history_identity_or_client_is_refused(params: Params, tmp_path:
             Client.restored(**right | {"identity": identity_of(ClientId(2))}, journal=FileJournal(path))
         wrong: dict[str, Any] = right | {"directory": faulty.directory(4)}
     else:
-        wrong = right | {"params": attrs.evolve(params, threshold=3)}
+        wrong = right | {"params": attrs.evolve(params, threshold=3, min_survivors=3)}
     with pytest.raises(
         PreconditionError, match="ROU-16: client 1 answered a message in this round that it now refuses"
     ):
