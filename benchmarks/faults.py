@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from multiprocessing.pool import AsyncResult
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -125,14 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally, version, begun = load(chosen.tally), code(), time.monotonic()
     before = tally["rounds"]
     # Few chunks are under way at a time, so that the tally is never far behind and stopping loses little.
-    waiting: deque[AsyncResult[Chunk]] = deque()
-    with multiprocessing.get_context("spawn").Pool(chosen.workers, _ready) as pool:
+    waiting: deque[Future[Chunk]] = deque()
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(chosen.workers, mp_context=spawn, initializer=_ready) as pool:
         first, due = tally["next"], chosen.rounds - before
         while waiting or due > 0:
             while due > 0 and len(waiting) <= chosen.workers:
-                waiting.append(pool.apply_async(chunk, (first,)))
+                waiting.append(pool.submit(chunk, first))
                 first, due = first + CHUNK, due - CHUNK
-            add(tally, version, *waiting.popleft().get())
+            add(tally, version, *waiting.popleft().result())
             store(chosen.tally, tally)
             if time.monotonic() - begun > chosen.seconds:
                 due = 0

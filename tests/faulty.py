@@ -289,8 +289,9 @@ def play(case: Case) -> Outcome:
 def problem(case: Case, outcome: Outcome) -> str | None:
     """What the round should not have come to, if so.
 
-    Always: no wrong sum, and every fault names a party of the round. Without lies: no other end than the sum or an abort; and
-    at `hardened` nobody is out of the sum without a fault of its own, so that with t clients without any there is a sum.
+    Always: no wrong sum, and every fault names a party of the round. No other end than the sum or an abort, unless it is laid
+    at a liar's door, or a masked input that somebody made up is implausible (AGG-2). Without lies, and at `hardened`, nobody is
+    out of the sum without a fault of its own, so that with t clients without any there is a sum.
     """
     params, network = case.params, outcome.network
     if outcome.ended == "wrong":
@@ -299,8 +300,9 @@ def problem(case: Case, outcome: Outcome) -> str | None:
     faults = list(outcome.result.faults) if outcome.result else []
     if isinstance(outcome.error, ContributionError):
         faults.append(outcome.error)
-        if not network.liars:
-            return f"{outcome.error} without a lie"
+        made_up = outcome.error.rule == "AGG-2" and network.lies
+        if outcome.error.culprit not in network.liars and not made_up:
+            return f"{outcome.error}, which did not lie"
     if any(fault.culprit not in parties or not fault.rule for fault in faults):
         return f"nobody is named: {faults}"
     if params.hardened and not network.liars:
