@@ -278,7 +278,7 @@ class Params:
         if self.neighbours:
             self._check_graph()
         elif not 2 <= self.clients <= MAX_HOLDERS:
-            raise _refuse("PAR-6", f"a clique has 2 … {MAX_HOLDERS} clients, got {self.clients}")
+            raise _refuse("PAR-6", f"a round needs 2 … {MAX_HOLDERS} clients, got {self.clients}")
         elif self.min_survivors != self.threshold:
             raise _refuse("PAR-6", "in a clique the threshold is what survivors are held against")
         if not 2 <= self.threshold <= self.holders:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -21,7 +21,7 @@ from clip_ref.agreement import signed
 from clip_ref.errors import SERVER, ClipError, ContributionError, RoundAborted
 from clip_ref.keys import Directory
 from clip_ref.layout import dense_chain
-from clip_ref.messages import Advertise, ClientMessage, Header, MaskedInput
+from clip_ref.messages import Advertise, ClientMessage, MaskedInput, Message
 from clip_ref.params import Encoding, Params, PruningPolicy, SecurityLevel
 from clip_ref.round import Assignment, Client, Leg, RoundResult, Server, State, ids, run_round
 from clip_ref.round.journal import Journal
@@ -32,6 +32,9 @@ LAYOUT = dense_chain(1, 3, 1)
 
 GRID = (1000, 500)
 SESSION = b"a faulty session"
+
+STEPS: Final = {"Open": "open", "Roster": "roster", "Deliver": "deliver", "Announce": "announce", "Agreed": "agreed"}
+"""The client's method for each of the server's messages."""
 
 LOST: Final = ("lost", "held", "held longer")
 JUNK: Final = ("twice", "changed", "cut", "longer", "of another leg", "of another client", "of another round")
@@ -87,9 +90,13 @@ def state_of(round: int = 3) -> State:
     return State(SESSION, RoundNumber(round), (history + rng.normal(size=LAYOUT.size)).astype(np.float32), history)
 
 
-def server_of(params: Params, round: int = 3) -> Server:
+def server_parts(params: Params, round: int = 3) -> dict[str, Any]:
     known = {"directory": directory(params.clients)} if params.hardened else {}
-    return Server(params=params, layout=LAYOUT, state=state_of(round), **known)
+    return {"params": params, "layout": LAYOUT, "state": state_of(round), **known}
+
+
+def server_of(params: Params, round: int = 3) -> Server:
+    return Server(**server_parts(params, round))
 
 
 def client_of(me: ClientId, params: Params, *, slow: bool, seed: int = 0, journal: Journal | None = None) -> Client:
@@ -132,7 +139,8 @@ def plain_input(params: Params, me: ClientId, assignment: Assignment) -> list[in
     """What it puts under its mask, in Python's integers."""
     held, steps, weight = held_by(LAYOUT, assignment.kept), params.encoding.steps, weight_of(me)
     left = iter(update_of(me, sum(held)).tolist())
-    values = [round(max(-1, min(1, Fraction(next(left)))) * steps) * weight if here else 0 for here in held]
+    clipped = [max(Fraction(-1), min(Fraction(1), Fraction(next(left)))) if here else Fraction(0) for here in held]
+    values = [round(value * steps) * weight for value in clipped]
     return values + [weight if keep == assignment.verdict.keep else 0 for keep in GRID]
 
 
@@ -156,6 +164,11 @@ def another_round(params: Params) -> tuple[Sent, ...]:
     clients = {u: client_of(u, params, slow=False, seed=1 << 40) for u in ids(params.clients)}
     run_round(server=server_of(params, 2), clients=clients, train=train, network=network)
     return tuple(passed)
+
+
+def kind_of(data: bytes) -> type[Message]:
+    """What it says it is; `WireError` if it says nothing."""
+    return {kind.__name__: kind for kind in wire.KINDS}[wire.kind_name(data)]
 
 
 def changed(data: bytes, at: int) -> bytes:
@@ -226,8 +239,7 @@ class Network:
 
     def _lie(self, fault: Fault, client: ClientId, data: bytes) -> bytes:
         """The message with one bit changed, if it then still is one, and signed by its sender."""
-        header, kinds = wire.header(data), {k.__name__: k for k in wire.KINDS}
-        kind, sizes, context = kinds[wire.kind_name(data)], self.server.sizes, self.server.context
+        header, kind, sizes, context = wire.header(data), kind_of(data), self.server.sizes, self.server.context
         truth = wire.decode(data, expected=header, kind=kind, sizes=sizes)
         try:
             lie = wire.decode(changed(data, fault.at), expected=header, kind=kind, sizes=sizes)

@@ -17,6 +17,7 @@ from clip_ref.invariance import FLOAT_SCORE_LIMIT, FLOAT_SCORE_UNIT, WEIGHT_LIMI
 from clip_ref.layout import Axis, Layer, Layout, Tensor, dense_chain
 from clip_ref.params import Score
 from clip_ref.scores import LayerScores, invariant
+from clip_ref.selection import ranking
 from clip_ref.values import Floats
 
 Group = list[int]
@@ -231,6 +232,19 @@ def test_vector_l1() -> None:
     # 1000 times the weights: the layer's Σ is 6000 over 6 coordinates; the floor is ⌊3·6000/(1000·6)⌋ = 3.
     (scores,) = score(model=model * np.float32(1000), history=history * np.float32(1000), layout=TWO, mode=Score.L1)
     assert as_pairs((scores,)) == {"hidden1": [(7000, 6000), (0, 3)]}
+
+
+@pytest.mark.rule("INV-4", "SEL-1")
+def test_vector_where_a_floor_binds_its_rounding_is_not_scale_equivariant() -> None:
+    """Σ = 3999 gives the floor ⌊Σ/2000⌋ = 1, and 2Σ gives 3: neuron 1, whose weights were 0, goes from 1/1 to 2/3, and so past
+    neuron 0 with its 3200/3999."""
+    history, model = flat(3999, 0, 0, 0, 0, 0, 0), flat(7199, 1, 0, 0, 0, 0, 0)
+    ranked = []
+    for factor in (1.0, 2.0):
+        unit = np.float32(factor * 2.0**-24)
+        (scores,) = score(model=model * unit, history=history * unit, layout=TWO, mode=Score.L1)
+        ranked.append(ranking(scores=scores))
+    assert ranked == [[0, 1], [1, 0]]
 
 
 @pytest.mark.rule("INV-2", "INV-3")

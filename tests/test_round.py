@@ -141,11 +141,16 @@ def cases(draw: st.DrawFn) -> Case:
     roster = draw(rosters(min_size=2, max_size=8))
     mean = draw(st.sampled_from(Mean))
     policy = policy_of(
-        mean, draw(st.sampled_from(Selection)), blocks=draw(st.booleans()), holder_cap=draw(st.integers(1, 4))
+        mean,
+        draw(st.sampled_from(Selection)),
+        blocks=draw(st.booleans()),
+        holder_cap=draw(st.integers(1, 4)),
+        threshold=draw(st.sampled_from((0, 1000))),
     )
-    hardened = draw(st.booleans())
     clients = len(roster) + draw(st.integers(0, 1))
-    least = clients // 2 + 1 if hardened else 2
+    majority = clients // 2 + (2 if policy.anonymity_blocks else 1)  # what level `hardened` asks of the threshold
+    hardened = draw(st.booleans()) and majority <= clients
+    least = majority if hardened else 2
     params = params_of(
         policy,
         clients=clients,
@@ -287,9 +292,11 @@ def test_unpruned_every_policy_gives_the_model_of_plain_secure_aggregation(bits:
 @pytest.mark.parametrize("selection", Selection)
 @pytest.mark.parametrize("mean", Mean)
 def test_stragglers_prune_and_all_definitions_work_together(mean: Mean, selection: Selection) -> None:
-    """Three of eight, at two levels: their sub-models are smaller and nested, and the sum is exact."""
+    """Three of eight, at two levels: their sub-models are smaller and nested, and the sum is exact. With `paper`, all of it is
+    slack, which the server has to draw alike under `levels`."""
     slow = [ClientId(u) for u in (1, 4, 6)]
-    case = Case(params_of(policy_of(mean, selection), clients=8, threshold=5), tuple(ids(8)), slow, {})
+    policy = policy_of(mean, selection, threshold=0 if selection is Selection.PAPER else 1000)
+    case = Case(params_of(policy, clients=8, threshold=5), tuple(ids(8)), slow, {})
     _, result, _ = case.check()
     plans = [a.plan for a in result.assignments.values()]
     assert all(plan == plans[0] for plan in plans)
@@ -1379,17 +1386,15 @@ def test_what_the_server_announces(params: Params) -> None:
 @pytest.mark.parametrize("bits", [32, 64])
 @pytest.mark.parametrize("hardened", [False, True])
 def test_costs(mean: Mean, bits: int, hardened: bool) -> None:
-    """n = 6 of 7, |U2| = 5, |U3| = |U4| = 4, |U5| = t = 3 or 4; client 1 keeps 750 ‰."""
-    drops = {
-        ClientId(0): DropOut(Leg.SHARE, False),
-        ClientId(2): DropOut(Leg.INPUT, False),
-    }
-    t, h = (4, 1) if hardened else (3, 0)
+    """n = 8 of 9, |U2| = 7, |U3| = |U4| = 5, and t = 3 or 5; client 1 keeps 750 ‰."""
+    drops = {ClientId(0): DropOut(Leg.SHARE, False)}
+    drops |= dict.fromkeys((ClientId(2), ClientId(6)), DropOut(Leg.INPUT, False))
+    t, h = (5, 1) if hardened else (3, 0)
     if not hardened:
         drops[ClientId(3)] = DropOut(Leg.INPUT, True)
-    params = params_of(policy_of(mean), clients=7, threshold=t, bits=bits, hardened=hardened)
-    _, result, _ = Case(params, tuple(ids(6)), [ME], drops).check()
-    n, u2, u3, gone, d = 6, 5, 4, 1, LAYOUT.size
+    params = params_of(policy_of(mean), clients=9, threshold=t, bits=bits, hardened=hardened)
+    _, result, _ = Case(params, tuple(ids(8)), [ME], drops).check()
+    n, u2, u3, gone, d = 8, 7, 5, 2, LAYOUT.size
     record = 3 + 8 * 4 + 8 * len(GRID) + 4 + 32
     envelope, vector = 4 + (4 + 64 + 16) + (4 + record + 16) + 64 * h, (d + len(GRID)) * bits // 8
     bundle, signature = 64 + (64 + 64) * h, 64 * h

@@ -89,7 +89,7 @@ def test_the_shape_does_not_tell_who_pruned(
     mean: Mean, bits: int, clients: int, data: st.DataObject, blocks: bool, hardened: bool
 ) -> None:
     """Within a round all that stay to the end look alike, and so they do if others are slow, or nobody is."""
-    threshold = clients // 2 + 1 if hardened else 2
+    threshold = clients // 2 + (2 if blocks else 1) if hardened else 2
     params = params_of(
         policy_of(mean, blocks=blocks), clients=clients, threshold=threshold, bits=bits, hardened=hardened
     )
@@ -362,11 +362,15 @@ def test_an_opening_that_is_none(path: Path) -> None:
         text.replace(b'"layer":null', b'"layer":5'),
         text.replace(b'"axes":[', b'"axes":[5,'),
         text.replace(b'"uses":1', b'"uses":-1'),
+        text.replace(b'"uses":1', b'"uses":true'),
         text.replace(b'"params":{', b'"params":[],"x":{'),
         text.replace(b'"layout":{', b'"layout":7,"x":{'),
     ):
         assert bad != text
         refused(path, opening(bad), "TRA-3", 0, "TRA-4|PAR-|LAY-|CTX-1")
+    path.write_bytes(whole + bytes(32))
+    with pytest.raises(TranscriptError, match=r"TRA-6: entry 0 .* its digest differs"):
+        TranscriptReader(path)
     for cut in (len(MAGIC) + 2, len(MAGIC) + 50, len(whole) - 1, len(whole) + 31):
         path.write_bytes(chained([whole])[:cut])
         with pytest.raises(TranscriptError, match="cut off"):

@@ -184,7 +184,8 @@ class Client:
     ) -> "Client":
         """ROU-16: the client that wrote `journal`, where it stood: it can answer nothing else than it may have answered.
 
-        Everything but the journal must be as it was; another history is refused (`PreconditionError`, ROU-16).
+        Everything but the journal must be as it was; another history is refused (`PreconditionError`, ROU-16), and whatever
+        else makes it refuse a message that it has answered.
         """
         entries = journal.entries()
         if not entries or entries[0][0] != "begin":
@@ -204,7 +205,7 @@ class Client:
             directory=directory,
         )
         client._past = past
-        for step, data in entries[1:]:
+        for number, (step, data) in enumerate(entries[1:], start=2):
             try:
                 if step == "masked_input":
                     client.masked_input(np.frombuffer(data, dtype="<f4"))
@@ -213,8 +214,12 @@ class Client:
                     kind = Neighbourhood if step == "roster" and params.neighbours else _KINDS[step]
                     message = wire.decode(data, expected=header, kind=kind, sizes=size)
                     getattr(client, step)(message)
-            except ContributionError:
-                pass  # it refused this message then, too
+            except ContributionError as error:
+                if number < len(entries):
+                    raise PreconditionError(
+                        rule="ROU-16",
+                        detail=f"client {me} answered a message in this round that it now refuses: {error}",
+                    ) from None  # the last message it may have refused then, too
         client._journal = journal
         return client
 

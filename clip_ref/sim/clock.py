@@ -283,7 +283,8 @@ def _exchanges(
     fleet: Fleet, costs: Mapping[int, Mapping[Leg, LegCost]], fits: Mapping[int, Microseconds]
 ) -> list[_Exchange]:
     """Who takes part in each leg that took place; refuses costs that contradict themselves (CLK-3)."""
-    held = [leg for leg in LEGS if any(leg in legs for legs in costs.values())]
+    agreed = any(Leg.CONSISTENCY in legs for legs in costs.values())
+    held = [leg for leg in LEGS if agreed or leg is not Leg.CONSISTENCY]
     for client, legs in costs.items():
         if not 0 <= client < len(fleet.clients):
             raise PreconditionError(

@@ -2,7 +2,11 @@
 
 import csv
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -97,16 +101,40 @@ def test_the_real_demo_s_report_shows_its_plots(real_demo: RealDemo) -> None:
 
 
 @pytest.mark.rule("LAB-5")
-def test_a_real_run_stopped_and_resumed_is_the_demo_s(
+def test_a_real_run_that_is_interrupted_and_resumed_is_the_demo_s(
     real_demo: RealDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real training too has the same bits, in another process and with a stop before the round that prunes."""
+    """Ctrl-C in a terminal goes to the workers too. Real training has the same bits in other processes, with a stop."""
+    out = tmp_path / "out"
+    options = ["train", "--method=clip", f"--clients={REAL.clients}", f"--stragglers={REAL.stragglers}", f"--out={out}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clip_ref.cli", *options, "--rounds=99"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    printed, told = process.communicate(timeout=30)
+    assert re.fullmatch(r"train clip: 1/99 accuracy \d+\.\d %, \d+\.\d\d s\n", first)
+    assert process.returncode == 130
+    assert printed == ""
+    assert told.splitlines()[-1] == "clip-ref train: interrupted"
+    assert "Traceback" not in told
+    assert sorted(tiny.files(out)) == ["checkpoint.npz"]
+
     monkeypatch.setattr(training, "Pool", lambda task, *, clients, workers: Pool(task, clients=clients, workers=0))
-    for rounds, resume in ((2, False), (3, True)):
-        config = attrs.evolve(REAL, method="clip", rounds=rounds)
-        training.train(config=config, out=tmp_path, init=None, resume=resume, quiet=True)
-    with (tmp_path / "rounds.csv").open(newline="") as file:
+    assert main([*options, f"--rounds={REAL.rounds}", "--resume", "--quiet"]) == 0
+    with (out / "rounds.csv").open(newline="") as file:
         assert list(csv.DictReader(file)) == rounds_of(real_demo)["clip"]
+    assert training.evaluate(out / "model.npz") == {
+        "model": str(out / "model.npz"),
+        "task": "digits",
+        "accuracy": real_demo.results["methods"]["clip"]["final_accuracy"],
+        "examples": 510,
+    }
 
 
 # --- What a report says, on tiny runs ---

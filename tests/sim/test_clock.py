@@ -32,11 +32,13 @@ UNITS = UnitCosts(
     sealed_byte=3,
     shared_byte=7,
     hashed_byte=1.5,
+    signature=17,
     scored=11,
     coded=13,
 )
 SERVER = Device("server", ghz=3, macs_per_cycle=4, slow_down=1)
 NO_WORK = Work()
+BASIC: tuple[Leg, ...] = tuple(leg for leg in LEGS if leg is not Leg.CONSISTENCY)
 Costs = dict[int, dict[Leg, LegCost]]
 Case = tuple[Fleet, Costs, dict[int, Microseconds], Work, Microseconds]
 
@@ -54,13 +56,13 @@ works = st.builds(Work, scalar_multiplications=st.integers(0, 50), mask_bytes=st
 
 
 @st.composite
-def legs_of(draw: st.DrawFn, *, answers: int) -> dict[Leg, LegCost]:
+def legs_of(draw: st.DrawFn, *, answers: int, legs: tuple[Leg, ...] = LEGS) -> dict[Leg, LegCost]:
     """A client that answers on so many legs, and then is gone or silent."""
     out = {}
-    for leg in LEGS[:answers]:
+    for leg in legs[:answers]:
         out[leg] = LegCost(draw(st.integers(0, 10**6)), draw(works), draw(works), draw(st.integers(1, 10**6)))
-    if answers < len(LEGS) and draw(st.booleans()):
-        out[LEGS[answers]] = LegCost(draw(st.integers(0, 10**6)), draw(works), draw(works), up_bytes=0)
+    if answers < len(legs) and draw(st.booleans()):
+        out[legs[answers]] = LegCost(draw(st.integers(0, 10**6)), draw(works), draw(works), up_bytes=0)
     return out
 
 
@@ -71,8 +73,9 @@ def cases(draw: st.DrawFn, *, drops: bool = True) -> Case:
     clients = tuple(draw(st.builds(ClientProfile, device=devices, network=networks)) for _ in range(size))
     fleet = Fleet("f", clients, (), SERVER, Microseconds(draw(st.integers(1, 10**8))), "")
     invited = draw(st.sets(st.integers(0, size - 1), min_size=1))
-    answers = {c: draw(st.integers(0, 4)) if drops else 4 for c in sorted(invited)}
-    costs = {c: draw(legs_of(answers=k)) for c, k in answers.items()}
+    legs = draw(st.sampled_from((LEGS, BASIC)))
+    answers = {c: draw(st.integers(0, len(legs))) if drops else len(legs) for c in sorted(invited)}
+    costs = {c: draw(legs_of(answers=k, legs=legs)) for c, k in answers.items()}
     assume(any(Leg.ADVERTISE in legs for legs in costs.values()))
     fits = {c: Microseconds(draw(st.integers(0, 10**7))) for c in sorted(invited)}
     return fleet, costs, fits, draw(works), Microseconds(draw(st.integers(0, 10**7)))
@@ -107,7 +110,8 @@ def closed_form(case: Case) -> tuple[dict[Leg, int], int]:
     """The barriers and the end: each leg lasts as long as its slowest answer, or the timeout if somebody is silent."""
     fleet, costs, fits, server_work, timeout = case
     now, barriers, invited = 0, {}, set(costs)
-    for leg in LEGS:
+    agreed = any(Leg.CONSISTENCY in legs for legs in costs.values())
+    for leg in LEGS if agreed else BASIC:
         if not any(leg in costs[c] for c in invited):
             break
         answering = {c for c in invited if leg in costs[c] and costs[c][leg].up_bytes}
@@ -131,7 +135,7 @@ def test_the_timeline_is_the_closed_form(case: Case) -> None:
 def test_without_drop_outs_the_round_is_the_sum_of_its_slowest_answers(case: Case) -> None:
     fleet, costs, fits, server_work, _ = case
     timeline = run(case)
-    legs = [max(own_time(fleet.clients[c], leg, costs[c][leg], fits[c]) for c in costs) for leg in LEGS]
+    legs = [max(own_time(fleet.clients[c], leg, costs[c][leg], fits[c]) for c in costs) for leg in timeline.barriers]
     assert timeline.end == sum(legs) + takes(server_work, fleet.server)
     assert timeline.patience == {}
 
@@ -146,6 +150,7 @@ def test_a_client_does_one_thing_after_another(case: Case) -> None:
         Leg.ADVERTISE: [Activity.ADVERTISE],
         Leg.SHARE: [Activity.SHARE],
         Leg.INPUT: [Activity.SELECT, Activity.FIT, Activity.MASK],
+        Leg.CONSISTENCY: [Activity.CONSISTENCY],
         Leg.UNMASK: [Activity.UNMASK],
     }
     for client, legs in costs.items():
@@ -236,7 +241,7 @@ def fleet_of(*devices: Device, timeout: int = 60_000_000) -> Fleet:
 
 
 def full(down: int = 100, up: int = 200) -> dict[Leg, LegCost]:
-    return {leg: LegCost(down_bytes=down, up_bytes=up) for leg in LEGS}
+    return {leg: LegCost(down_bytes=down, up_bytes=up) for leg in BASIC}
 
 
 def play(
@@ -305,7 +310,7 @@ def test_somebody_silent_may_work_on_after_the_round() -> None:
 
 @pytest.mark.rule("CLK-3")
 def test_an_aborted_round_ends_at_its_last_leg() -> None:
-    costs = {c: {leg: full()[leg] for leg in LEGS[:2]} for c in (0, 1)}
+    costs = {c: {leg: full()[leg] for leg in BASIC[:2]} for c in (0, 1)}
     timeline = play(fleet_of(FAST, FAST), costs, {})
     assert timeline.barriers == {Leg.ADVERTISE: 2300, Leg.SHARE: 4600}
     assert timeline.end == 4600
@@ -385,7 +390,7 @@ def digits_round(name: str) -> tuple[Fleet, Timeline]:
             leg: LegCost(
                 DIGITS_BYTES if leg is Leg.INPUT else 2000, up_bytes=DIGITS_BYTES if leg is Leg.INPUT else 2000
             )
-            for leg in LEGS
+            for leg in BASIC
         }
         for c in range(10)
     }

@@ -21,6 +21,7 @@ UNIT = {
     "sealed_bytes": "sealed_byte",
     "shared_bytes": "shared_byte",
     "hashed_bytes": "hashed_byte",
+    "signatures": "signature",
     "scored": "scored",
     "coded": "coded",
 }
