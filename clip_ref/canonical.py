@@ -5,6 +5,7 @@ Integers are little-endian and of fixed width; whatever has a variable length is
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ SESSION_BYTES = 16
 
 def unsigned(value: int, *, bits: int) -> bytes:
     """`value` in bits/8 bytes, little-endian; `PreconditionError` (CTX-1) unless 0 ≤ value < 2^bits."""
-    if not 0 <= value < 1 << bits:
+    if value >> bits:  # for a negative value, too
         raise PreconditionError(rule="CTX-1", detail=f"{value} does not fit in {bits} unsigned bits")
     return value.to_bytes(bits // 8, "little")
 
@@ -35,11 +36,17 @@ def prefixed(data: bytes) -> bytes:
 
 def digest(label: str, parts: Iterable[bytes | memoryview]) -> Digest:
     """CTX-2: SHA-256 over the label and every part, each after its length: injective in (label, parts)."""
-    sha = hashlib.sha256(prefixed((LABEL + label).encode("ascii")))
+    sha = _labelled(label).copy()
     for part in parts:
-        sha.update(unsigned(len(part), bits=64))
+        sha.update(len(part).to_bytes(8, "little"))
         sha.update(part)
     return Digest(sha.digest())
+
+
+@lru_cache(maxsize=64)
+def _labelled(label: str) -> "hashlib._Hash":
+    """What every digest with this label begins with; to be copied, not updated."""
+    return hashlib.sha256(prefixed((LABEL + label).encode("ascii")))
 
 
 def array_digest(label: str, array: NDArray[Any]) -> Digest:

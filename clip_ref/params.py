@@ -1,4 +1,4 @@
-"""Parameters: a pruning policy, an encoding and a security level, validated at construction.   Spec: parameters, PAR-1..PAR-9.
+"""Parameters: a pruning policy, an encoding and a security level, validated at construction.   Spec: parameters, PAR-1..PAR-10.
 
 One frozen object holds everything that all clients and the server must agree on. Its digest enters the round's context, so
 two parties with different parameters cannot open each other's messages.
@@ -254,7 +254,7 @@ class Params:
     """The fewest clients whose sum is revealed: t in a clique; on a graph by default ⌊2n/3⌋ + 1."""
 
     colluders: int = 0
-    """c: how many clients may collude with the server, 0 … n."""
+    """c: how many clients may collude with the server, 0 … t − 1; on a graph, of the holders of any one client's secrets."""
 
     policy: PruningPolicy = attrs.field(factory=PruningPolicy)
     """Who prunes what."""

@@ -1,4 +1,4 @@
-"""The client's side of a round.   Spec: round, rules ROU-3..ROU-8, ROU-16, ROU-18.
+"""The client's side of a round.   Spec: round, rules ROU-3..ROU-8, ROU-16, ROU-18, ROU-20, ROU-21.
 
 A `Client` passes data between the steps, in the order of the round, and refuses whatever is out of order. It draws nothing:
 all of its randomness comes from 32 bytes of entropy, fresh for each round, that its caller provides. So its answers follow

@@ -1,4 +1,4 @@
-"""The server's side of a round.   Spec: round, rules ROU-9..ROU-13, ROU-19.
+"""The server's side of a round.   Spec: round, rules ROU-9..ROU-13, ROU-19, ROU-20.
 
 It relays what it cannot read, adds up what it cannot see through, and takes off the masks of the sum alone. Masked inputs are
 added on arrival: memory does not grow with the number of clients.
