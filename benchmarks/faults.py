@@ -15,13 +15,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from faulty import case_of, play, problem
 
 import clip_ref
+from clip_ref import keys
 
 ROOT: Final = Path(__file__).parent.parent
 TALLY: Final = ROOT / "benchmarks" / "results" / "faults.json"
@@ -103,7 +106,27 @@ def add(tally: dict[str, Any], version: str, ended: Counter[str], bad: list[tupl
     tally["next"] += CHUNK
 
 
+@lru_cache(maxsize=1 << 12)
+def _verify(key: bytes, signature: bytes, statement: bytes) -> None:
+    Ed25519PublicKey.from_public_bytes(key).verify(signature, statement)
+
+
+class RememberedKey:
+    """A public key that checks the same signature over the same statement once, however many clients it reaches."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @classmethod
+    def from_public_bytes(cls, data: bytes) -> "RememberedKey":
+        return cls(data)
+
+    def verify(self, signature: bytes, statement: bytes) -> None:
+        _verify(self._data, signature, statement)
+
+
 def _ready() -> None:
+    vars(keys)["Ed25519PublicKey"] = RememberedKey
     signal.signal(signal.SIGALRM, _alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

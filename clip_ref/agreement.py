@@ -43,7 +43,7 @@ def share_commitment(*, share: bytes, secret: str, owner: ClientId, holder: Clie
 
 def statement(*, message: ClientMessage, header: Header, context: Digest) -> Digest:
     """AGR-4: what a signature covers: the context (ctx₀ for `Advertise`, else ctx) and every byte before it."""
-    return digest("signed", (context, wire.encode(attrs.evolve(message, signature=b""), header)))
+    return digest("signed", (context, wire.unsigned(message, header).parts))
 
 
 def signed(*, message: _M, header: Header, context: Digest, secret: SigningKey) -> _M:

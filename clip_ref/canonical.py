@@ -22,6 +22,10 @@ SESSION_BYTES = 16
 """The length of a session id."""
 
 
+Piece = bytes | memoryview
+"""Bytes, copied or not."""
+
+
 def unsigned(value: int, *, bits: int) -> bytes:
     """`value` in bits/8 bytes, little-endian; `PreconditionError` (CTX-1) unless 0 ≤ value < 2^bits."""
     if value >> bits:  # for a negative value, too
@@ -34,12 +38,20 @@ def prefixed(data: bytes) -> bytes:
     return unsigned(len(data), bits=32) + data
 
 
-def digest(label: str, parts: Iterable[bytes | memoryview]) -> Digest:
-    """CTX-2: SHA-256 over the label and every part, each after its length: injective in (label, parts)."""
+def digest(label: str, parts: Iterable[Piece | list[Piece]]) -> Digest:
+    """CTX-2: SHA-256 over the label and every part, each after its length: injective in (label, parts).
+
+    A list of pieces is one part: their concatenation, which need not be made.
+    """
     sha = _labelled(label).copy()
     for part in parts:
-        sha.update(len(part).to_bytes(8, "little"))
-        sha.update(part)
+        if isinstance(part, list):
+            sha.update(sum(map(len, part)).to_bytes(8, "little"))
+            for piece in part:
+                sha.update(piece)
+        else:
+            sha.update(len(part).to_bytes(8, "little"))
+            sha.update(part)
     return Digest(sha.digest())
 
 
@@ -49,10 +61,15 @@ def _labelled(label: str) -> "hashlib._Hash":
     return hashlib.sha256(prefixed((LABEL + label).encode("ascii")))
 
 
+def little_endian(array: NDArray[Any]) -> memoryview:
+    """The bytes of a flat array's elements, little-endian; where it has them so in memory, not a copy."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return little.view(np.uint8).data
+
+
 def array_digest(label: str, array: NDArray[Any]) -> Digest:
     """The digest of a flat array: its dtype, then its bytes, little-endian."""
-    little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    return digest(label, (little.dtype.str.encode("ascii"), little.view(np.uint8).data))
+    return digest(label, (array.dtype.newbyteorder("<").str.encode("ascii"), little_endian(array)))
 
 
 def model_digest(model: NDArray[np.float32]) -> Digest:
@@ -116,28 +133,28 @@ class Writer:
     """Appends canonical fields to a growing byte string."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self.parts: list[Piece] = []
 
     def unsigned(self, value: int, bits: int) -> "Writer":
         """Append a fixed-width little-endian integer."""
-        self._parts.append(unsigned(value, bits=bits))
+        self.parts.append(unsigned(value, bits=bits))
         return self
 
     def fixed(self, data: bytes, length: int) -> "Writer":
         """Append exactly `length` bytes."""
         if len(data) != length:
             raise PreconditionError(rule="CTX-1", detail=f"expected {length} bytes, got {len(data)}")
-        self._parts.append(data)
+        self.parts.append(data)
         return self
 
     def array(self, array: NDArray[Any]) -> "Writer":
         """Append an array's elements, little-endian, without a length."""
-        self._parts.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        self.parts.append(little_endian(array))
         return self
 
     def done(self) -> bytes:
         """Everything appended so far."""
-        return b"".join(self._parts)
+        return b"".join(self.parts)
 
 
 class Reader:
@@ -152,6 +169,13 @@ class Reader:
     def refuse(self, field: str, detail: str) -> WireError:
         """The error to raise for `field`."""
         return WireError(rule=self._rule, culprit=self.culprit, field=field, detail=detail)
+
+    def passes(self, expected: bytes) -> bool:
+        """Whether `expected` comes next; if so, it is passed over."""
+        end = self._at + len(expected)
+        same = self._data[self._at : end] == expected
+        self._at = end if same else self._at
+        return same
 
     def fixed(self, length: int, field: str) -> bytes:
         """The next `length` bytes."""

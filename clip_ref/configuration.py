@@ -22,14 +22,21 @@ def _refuse(detail: str) -> PreconditionError:
 def encode_configuration(*, params: Params, layout: Layout) -> bytes:
     """TRA-4: every field of both by name, as JSON in ASCII without spaces; floats in hexadecimal, so that none is rounded."""
 
-    def plain(_: object, __: object, value: Any) -> Any:
-        if isinstance(value, StrEnum):
-            return value.value
-        return value.hex() if isinstance(value, float) else value
-
-    fields: dict[str, attrs.AttrsInstance] = {"params": params, "layout": layout}
-    text = {name: attrs.asdict(value, value_serializer=plain) for name, value in fields.items()}
+    text = {"params": plain(params), "layout": plain(layout)}
     return json.dumps(text, separators=(",", ":")).encode("ascii")
+
+
+def plain(value: attrs.AttrsInstance) -> dict[str, Any]:
+    """TRA-4: one of the values of a configuration as what JSON can hold."""
+
+    def serialised(_: object, __: object, item: Any) -> Any:
+        if isinstance(item, StrEnum):
+            return item.value
+        if isinstance(item, float):
+            return item.hex()
+        return list(item) if isinstance(item, tuple) else item
+
+    return attrs.asdict(value, value_serializer=serialised)
 
 
 def decode_configuration(data: bytes) -> tuple[Params, Layout]:
@@ -40,7 +47,7 @@ def decode_configuration(data: bytes) -> tuple[Params, Layout]:
         raise _refuse("is not JSON") from None
     if not isinstance(found, dict) or set(found) != {"params", "layout"}:
         raise _refuse("must have params and layout")
-    params, layout = _build(Params, found["params"]), _build(Layout, found["layout"])
+    params, layout = rebuilt(Params, found["params"]), rebuilt(Layout, found["layout"])
     params.digest(), layout.digest()  # what has none cannot have been agreed on
     if encode_configuration(params=params, layout=layout) != data:
         raise _refuse("is not in its canonical form")
@@ -50,8 +57,8 @@ def decode_configuration(data: bytes) -> tuple[Params, Layout]:
 _hints = lru_cache(get_type_hints)
 
 
-def _build(cls: type[_C], found: Any) -> _C:
-    """An instance of an attrs class from its fields, all of them and no others."""
+def rebuilt(cls: type[_C], found: Any) -> _C:
+    """TRA-4: the value that `plain` gave, from its fields, all of them and no others; `PreconditionError` for anything else."""
     hints = _hints(cls)
     names = [field.name for field in attrs.fields(cls)]
     if not isinstance(found, dict) or set(found) != set(names):
@@ -67,7 +74,7 @@ def _value(hint: Any, found: Any, name: str) -> Any:
             raise _refuse(f"has {name} = {found!r}")
         return tuple(_value(get_args(hint)[0], item, name) for item in found)
     if attrs.has(hint):
-        return _build(hint, found)
+        return rebuilt(hint, found)
     try:
         if hint is float and isinstance(found, str):
             return float.fromhex(found)

@@ -9,6 +9,7 @@ layers are all just ways of filling in `Axis`.
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from itertools import pairwise
 
 import attrs
@@ -63,12 +64,12 @@ class Tensor:
     """How many multiply-accumulates one example costs per weight: 1 for a dense weight, output positions for a kernel,
     0 for a bias."""
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The sizes of its axes."""
         return tuple(axis.size for axis in self.axes)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many weights it has."""
         return math.prod(self.shape)
@@ -126,7 +127,7 @@ class Layout:
             if sum(t.size for t in self.tensors if any(a.layer == layer.name for a in t.axes)) > MAX_GROUP:
                 raise _refuse(f"layer {layer.name} touches more than 2^26 weights", rule="LAY-2")
 
-    @property
+    @cached_property
     def size(self) -> int:
         """d: how many weights the model has."""
         return sum(tensor.size for tensor in self.tensors)
@@ -162,15 +163,18 @@ class Layout:
     def held(self, kept: Kept) -> NDArray[np.bool_]:
         """LAY-5: which coordinates are held, bool[d]: those with kept neurons on all of their axes."""
         self.check_kept(kept)
-        parts = []
-        for tensor in self.tensors:
-            mask = np.ones(tensor.shape, dtype=bool)
+        out, stays = np.ones(self.size, dtype=bool), {}
+        for layer in self.layers:
+            stays[layer.name] = np.zeros(layer.neurons, dtype=bool)
+            stays[layer.name][kept[layer.name]] = True
+        pruned = {name for name, mine in stays.items() if not mine.all()}
+        for tensor, where in self.slices():
+            mask = out[where].reshape(tensor.shape)
             for at, axis in enumerate(tensor.axes):
-                if axis.layer is not None:
-                    keep = np.isin(self.owners(axis), kept[axis.layer])
+                if axis.layer in pruned:
+                    keep = stays[axis.layer][self.owners(axis)]
                     mask &= keep.reshape([-1 if i == at else 1 for i in range(len(tensor.axes))])
-            parts.append(mask.ravel())
-        return np.concatenate(parts)
+        return out
 
     def shrunk(self, kept: Kept) -> "Layout":
         """LAY-6: the layout of the sub-model that holds `kept` alone."""

@@ -22,14 +22,23 @@ BLOCK_BYTES: Final = 1 << 17
 """How much keystream is made at a time: 128 KiB, so that target, scratch and zeros stay in a core's own cache."""
 
 
+_SHA256: Final = SHA256()
+
+
 def derive(*, secret: bytes, salt: bytes, purpose: str, ids: tuple[int, ...] = (), length: int = 32) -> bytes:
     """RND-1: HKDF-SHA256 of `secret`, with the purpose's label and the ids in the info.
 
     `salt` is the round's context wherever the key belongs to a round. `ids` are unsigned 32-bit and their order matters:
     (min, max) for a pair's mask, (sender, receiver) for a channel.
     """
-    info = prefixed((LABEL + purpose).encode()) + b"".join(unsigned(i, bits=32) for i in ids)
-    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(secret)
+    info = b"".join((_labelled(purpose), *(unsigned(i, bits=32) for i in ids)))
+    return HKDF(algorithm=_SHA256, length=length, salt=salt, info=info).derive(secret)
+
+
+@lru_cache(maxsize=64)
+def _labelled(purpose: str) -> bytes:
+    """What the info of every key for this purpose begins with."""
+    return prefixed((LABEL + purpose).encode())
 
 
 def _keystream(seed: Seed) -> Cipher[modes.CTR]:

@@ -231,11 +231,26 @@ _PUT: Final[dict[type[Message], Callable[..., None]]] = {
 }
 
 
+_NUMBER: Final = {kind: number for number, kind in enumerate(KINDS, start=1)}
+
+
+@lru_cache(maxsize=4096)
+def _opening(number: int, header: Header) -> bytes:
+    """What every message of this kind, round and sender begins with."""
+    writer = Writer().fixed(MAGIC, 4).unsigned(WIRE_VERSION, 16).unsigned(number, 8)
+    return writer.fixed(header.session, SESSION_BYTES).unsigned(header.round, 64).unsigned(header.sender, 32).done()
+
+
+def unsigned(message: Message, header: Header) -> Writer:
+    """WIR-1: the canonical bytes of `message`, header first, up to its signature: what that covers."""
+    writer = Writer().fixed(_opening(_NUMBER[type(message)], header), HEADER_BYTES)
+    _PUT[type(message)](message, writer)
+    return writer
+
+
 def encode(message: Message, header: Header) -> bytes:
     """WIR-1: the canonical bytes of `message`, header first; a client's signature, if it has one, last."""
-    writer = Writer().fixed(MAGIC, 4).unsigned(WIRE_VERSION, 16).unsigned(KINDS.index(type(message)) + 1, 8)
-    writer.fixed(header.session, SESSION_BYTES).unsigned(header.round, 64).unsigned(header.sender, 32)
-    _PUT[type(message)](message, writer)
+    writer = unsigned(message, header)
     if isinstance(message, ClientMessage):
         writer.fixed(message.signature, len(message.signature))
     return writer.done()
@@ -399,20 +414,24 @@ def decode(data: bytes, *, expected: Header, kind: type[Message], sizes: Sizes) 
     do not allow.
     """
     reader = Reader(data, rule="WIR-3", culprit=expected.sender)
-    if reader.fixed(4, "magic") != MAGIC:
-        raise reader.refuse("magic", "not a message of this protocol")
-    if (version := reader.unsigned(16, "version")) != WIRE_VERSION:
-        raise reader.refuse("version", f"is {version}, this side speaks {WIRE_VERSION}")
-    if (found := reader.unsigned(8, "kind")) != KINDS.index(kind) + 1:
-        raise reader.refuse("kind", f"is {found}, a {kind.__name__} is expected here")
-    header = Header(
-        reader.fixed(SESSION_BYTES, "session"), RoundNumber(reader.unsigned(64, "round")), reader.unsigned(32, "sender")
-    )
-    for field in ("session", "round", "sender"):
-        if getattr(header, field) != getattr(expected, field):
-            raise reader.refuse(field, "is another one than this message's channel and round have")
-    if (header.sender == SERVER) != (kind in _FROM_SERVER):
+    if not reader.passes(_opening(_NUMBER[kind], expected)):
+        raise _header_error(reader, kind, expected)
+    if (expected.sender == SERVER) != (kind in _FROM_SERVER):
         raise reader.refuse("sender", f"a {kind.__name__} does not come from there")
-    message = _TAKE[kind](reader, header, sizes)
+    message = _TAKE[kind](reader, expected, sizes)
     reader.done()
     return message
+
+
+def _header_error(reader: Reader, kind: type[Message], expected: Header) -> WireError:
+    """What is wrong with a message that does not begin as it should."""
+    if reader.fixed(4, "magic") != MAGIC:
+        return reader.refuse("magic", "not a message of this protocol")
+    if (version := reader.unsigned(16, "version")) != WIRE_VERSION:
+        return reader.refuse("version", f"is {version}, this side speaks {WIRE_VERSION}")
+    if (found := reader.unsigned(8, "kind")) != _NUMBER[kind]:
+        return reader.refuse("kind", f"is {found}, a {kind.__name__} is expected here")
+    same = reader.fixed(SESSION_BYTES, "session") == expected.session, reader.unsigned(64, "round") == expected.round
+    reader.unsigned(32, "sender")
+    field = "sender" if all(same) else "round" if same[0] else "session"
+    return reader.refuse(field, "is another one than this message's channel and round have")

@@ -127,8 +127,16 @@ def restored(me: ClientId, params: Params, journal: Journal) -> Client:
     )
 
 
+@lru_cache
+def known_update(me: ClientId, length: int) -> Floats:
+    """`update_of`, drawn once; read-only."""
+    drawn = update_of(me, length)
+    drawn.flags.writeable = False
+    return drawn
+
+
 def update(me: ClientId, assignment: Assignment) -> Floats:
-    return update_of(me, sum(held_by(LAYOUT, assignment.kept)))
+    return known_update(me, sum(held_by(LAYOUT, assignment.kept)))
 
 
 def train(assignments: Mapping[ClientId, Assignment]) -> dict[ClientId, Floats]:
@@ -137,11 +145,15 @@ def train(assignments: Mapping[ClientId, Assignment]) -> dict[ClientId, Floats]:
 
 def plain_input(params: Params, me: ClientId, assignment: Assignment) -> list[int]:
     """What it puts under its mask, in Python's integers."""
-    held, steps, weight = held_by(LAYOUT, assignment.kept), params.encoding.steps, weight_of(me)
-    left = iter(update_of(me, sum(held)).tolist())
+    return _plain_input(params.encoding.steps, me, tuple(held_by(LAYOUT, assignment.kept)), assignment.verdict.keep)
+
+
+@lru_cache
+def _plain_input(steps: int, me: ClientId, held: tuple[bool, ...], mine: int) -> list[int]:
+    weight, left = weight_of(me), iter(update_of(me, sum(held)).tolist())
     clipped = [max(Fraction(-1), min(Fraction(1), Fraction(next(left)))) if here else Fraction(0) for here in held]
     values = [round(value * steps) * weight for value in clipped]
-    return values + [weight if keep == assignment.verdict.keep else 0 for keep in GRID]
+    return values + [weight if keep == mine else 0 for keep in GRID]
 
 
 def plain_sum(params: Params, assignments: Mapping[ClientId, Assignment], survivors: Sequence[ClientId]) -> list[int]:
@@ -314,10 +326,14 @@ def problem(case: Case, outcome: Outcome) -> str | None:
     return None
 
 
+SIZES: Final = (3,) * 28 + (4,) * 8 + (5, 5, 6, 8)
+"""How many clients a drawn round has."""
+
+
 def case_of(seed: int) -> Case:
-    """The seed's case: 3 to 6 clients, three of four at `hardened`, none to six faults, in a few cases lies."""
+    """The seed's case: mostly 3 clients, up to 8; half at `hardened`; none to six faults, in a few cases lies."""
     draw = Random(seed)
-    clients, hardened = draw.choice((3, 3, 4, 4, 5, 6)), draw.random() < 0.75
+    clients, hardened = draw.choice(SIZES), draw.random() < 0.5
     least = clients // 2 + 1 if hardened else 2
     threshold = least if draw.random() < 0.7 else draw.randint(least, clients)
     params = params_of(clients, threshold, hardened=hardened, bits=draw.choice((32, 64)))

@@ -107,13 +107,14 @@ def inputs_of(
 
 
 def arrived(params: Params, server: Server, drops: Drops) -> dict[str, set[ClientId]]:
-    """U1 … U5 from the definition; at `hardened` whoever is shown fewer than t statements of its neighbourhood keeps silent."""
+    """U1 … U5 from the definition. Whoever is shown fewer than t of its neighbourhood in U2, U3 or U4 goes no further."""
     alive = set(ids(params.clients))
     names = {Leg.ADVERTISE: "U1", Leg.SHARE: "U2", Leg.INPUT: "U3", Leg.CONSISTENCY: "U4", Leg.UNMASK: "U5"}
     out: dict[str, set[ClientId]] = {}
+    before = dict(zip(legs_of(params)[2:], ("U2", "U3", "U4"), strict=False))
     for leg in legs_of(params):
-        if leg is Leg.UNMASK and params.hardened:
-            alive = {u for u in alive if len(set(server._holders(u)) & out["U4"]) >= params.threshold}
+        if leg in before:
+            alive = {u for u in alive if len(set(server._holders(u)) & out[before[leg]]) >= params.threshold}
         gone = {u for u, drop in drops.items() if drop.leg is leg}
         out[names[leg]] = {u for u in alive if u not in gone or drops[u].after}
         alive -= gone
@@ -539,6 +540,38 @@ def test_a_u2_that_contradicts_the_envelopes_or_shrinks_is_refused(params: Param
         return attrs.evolve(m, envelopes=tuple(kept), u2=seen(*gone))
 
     case(shrunken, "ROU-21", "u2")
+
+
+@pytest.mark.rule("ROU-21", "ROU-8")
+def test_a_client_does_not_mask_without_t_of_its_neighbourhood() -> None:
+    """Told that none of its neighbours is in U2, or too few, it would mask with itself, while they, told the truth, give its
+    self mask away: the server would have its update."""
+    params = attrs.evolve(HARDENED, clients=20, min_survivors=14)
+    for left in range(params.threshold):
+        there = walk("deliver", params)
+        whole = there.deliver[ME]
+        envelopes = whole.envelopes[:left]
+        gone = {e.peer for e in whole.envelopes[left:]}
+        lie = Deliver(envelopes, whole.model, bits(*(set(range(20)) - gone), count=20))
+        if left + 1 < params.threshold:
+            refused(there.clients[ME], "deliver", lie, "ROU-21", "u2")
+        else:
+            assert isinstance(there.clients[ME].deliver(lie), Assignment)
+
+
+@pytest.mark.rule("ROU-21", "ROU-8")
+@LEVELS
+def test_a_u3_without_t_of_one_s_neighbourhood_is_refused(params: Params) -> None:
+    params = attrs.evolve(params, clients=20, min_survivors=14)
+    near = {m.bundle.sender for m in walk("announce", params).near[ME].members} - {ME}
+    for left in range(params.threshold):
+        there = walk("announce", params)
+        gone = sorted(near)[left:]
+        lie = Announce((), bits(*(set(range(20)) - set(gone)), count=20))
+        if left + 1 < params.threshold:
+            refused(there.clients[ME], "announce", lie, "ROU-21", "u3")
+        else:
+            assert isinstance(there.clients[ME].announce(lie), Consistent if params.hardened else Unmask)
 
 
 @pytest.mark.rule("ROU-21", "GRA-5")

@@ -476,11 +476,13 @@ class Client:
         return Plan(saturate(target), saturate(0), {self.me: verdict})
 
     def _members(self, bits: bytes, field: str, peers: Iterable[ClientId]) -> frozenset[int]:
-        """ROU-21: the positions in a view; myself, exactly these of my neighbours, and enough of the roster."""
+        """ROU-21: the positions in a view; myself, exactly these of my neighbours, t in all, and enough of the roster."""
         found = graph.positions(bits=bits, count=self._count, field=field)
         mine = {self._position[self.me], *(self._position[u] for u in peers if u in self._position)}
         if found & set(self._position.values()) != mine:
             raise self._blame(SERVER, "ROU-21", field, "does not say of my neighbourhood what I was told of it")
+        if len(mine) < self._params.threshold:
+            raise self._blame(SERVER, "ROU-21", field, f"has {len(mine)} of my neighbourhood, below the threshold")
         if len(found) < self._params.min_survivors:
             raise self._blame(SERVER, "ROU-21", field, f"has {len(found)}, {self._params.min_survivors} are needed")
         return found

@@ -1,6 +1,7 @@
 """Exact counts of what a round costs: they gate regressions, and the simulated clock bills by them."""
 
 from enum import StrEnum
+from operator import add, attrgetter
 from typing import Final
 
 import attrs
@@ -50,7 +51,10 @@ class Work:
 
     def __add__(self, other: "Work") -> "Work":
         """The sum, field by field."""
-        return Work(*(a + b for a, b in zip(attrs.astuple(self), attrs.astuple(other), strict=True)))
+        return Work(*map(add, _counts(self), _counts(other)))
+
+
+_counts = attrgetter(*(field.name for field in attrs.fields(Work)))
 
 
 @attrs.frozen

@@ -58,6 +58,7 @@ class Server:
         self.sizes = sizes(params=params, layout=layout)
         self._directory = directory
         self.context = state.context(params=params, layout=layout, directory=directory)
+        self._ctx0 = self.context.ctx0()
         self._leg: Leg | None = None
         self._opened = False
         self.u1: dict[ClientId, Advertise] = {}
@@ -99,7 +100,7 @@ class Server:
             agreement.check_signature(
                 message=message,
                 header=Header(self.context.session, self.context.round, who),
-                context=self.context.ctx0() if leg is Leg.ADVERTISE else self._ctx,
+                context=self._ctx0 if leg is Leg.ADVERTISE else self._ctx,
                 directory=self._directory,
             )
             self.work += Work(signatures=1)
@@ -300,7 +301,7 @@ class Server:
         for u in self.u3:
             seed = Seed(combined(self_shares, u))
             if self.params.hardened:
-                committed = agreement.seed_commitment(seed=seed, owner=u, ctx0=self.context.ctx0())
+                committed = agreement.seed_commitment(seed=seed, owner=u, ctx0=self._ctx0)
                 if committed != self.u1[u].seed_commitment:
                     raise ContributionError(
                         rule="ROU-12",

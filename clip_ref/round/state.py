@@ -1,5 +1,7 @@
 """What lasts from one round to the next: the model, its history, the round number.   Spec: round, rules ROU-1, ROU-2."""
 
+from functools import lru_cache
+
 import attrs
 import numpy as np
 
@@ -25,6 +27,7 @@ def _check(model: Floats, name: str) -> None:
     check_finite(model, rule="ROU-1", name=name)
 
 
+@lru_cache(maxsize=64)
 def config_digest(*, params: Params, layout: Layout) -> Digest:
     """The digest of everything that is agreed before the first round."""
     return digest("config", (params.digest(), layout.digest()))
