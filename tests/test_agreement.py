@@ -30,7 +30,6 @@ from rounds import (
     train,
     walk,
 )
-from strategies import Sent, client_ids, contexts, digests, rosters, sent, time_records
 
 from clip_ref import agreement, broadcast, wire
 from clip_ref.canonical import RoundContext
@@ -49,6 +48,7 @@ from clip_ref.messages import (
     TimeRecord,
     Unmask,
 )
+from clip_ref.oracle.strategies import Sent, client_ids, contexts, digests, rosters, sent, time_records
 from clip_ref.params import SecurityLevel
 from clip_ref.round import Client, DropOut, Leg, RoundResult, Server, ids, run_round
 from clip_ref.values import ClientId, Digest, RoundNumber, Seed, SigningKey

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import Kept, conv_layouts, dense_layouts, kept_sets, kept_sets_at, layouts, recurrent_layouts
 
 from clip_ref.errors import PreconditionError
-from clip_ref.layout import MAX_GROUP, Axis, Layer, Layout, Tensor, dense_chain, kept_count
+from clip_ref.layout import MAX_GROUP, Axis, Kept, Layer, Layout, Tensor, dense_chain, kept_count
+from clip_ref.oracle.strategies import conv_layouts, dense_layouts, kept_sets, kept_sets_at, layouts, recurrent_layouts
 
 CONV = Layout(
     tensors=(

@@ -16,10 +16,10 @@ import plain
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import ring_vectors, rings, seeds
 
 from clip_ref import rand
 from clip_ref.errors import PreconditionError
+from clip_ref.oracle.strategies import ring_vectors, rings, seeds
 from clip_ref.rand import BLOCK_BYTES, accumulate, derive, expand, permutation, random_bytes
 from clip_ref.values import Ring, RingVector, Seed
 

@@ -9,7 +9,7 @@ import plain
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import Sent, client_ids, contexts, digests, few, sent, sizes, time_records
+from profiles import few
 
 from clip_ref import wire
 from clip_ref.canonical import RoundContext
@@ -32,6 +32,7 @@ from clip_ref.messages import (
     TimeRecord,
     Unmask,
 )
+from clip_ref.oracle.strategies import Sent, client_ids, contexts, digests, sent, sizes, time_records
 from clip_ref.values import ClientId, Digest, Ring, RoundNumber
 from clip_ref.wire import HEADER_BYTES, KINDS, Sizes, decode, decode_record, encode, encode_record
 
