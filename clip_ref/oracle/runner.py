@@ -190,19 +190,23 @@ def _no_number(name: str) -> Any:
 
 
 def drawn(*, count: int, seed: int, steps: Sequence[str] = ()) -> Iterator[Case]:
-    """CNF-6: `count` random cases, one operation after the other; the same for the same seed and steps.
+    """CNF-6: `count` random cases, of each operation in turn; the same for the same seed and steps.
+
+    `PreconditionError` (CNF-11) for an unknown step, or if these steps have no operation whose inputs can be drawn.
 
     >>> [case.operation for case in drawn(count=2, seed=1, steps=["keys"])]
     ['keys.public_key', 'keys.agree']
     """
-    names = [name for name in drawable() if OPERATIONS[name].step in check_steps(steps)]
-    for number in range(count):
-        name = names[number % len(names)]
-        random = Random(f"{seed}/{name}/{number // len(names)}")
-        inputs = OPERATIONS[name].json(OPERATIONS[name].draw[0](random))
-        yield random_case(
-            name, inputs, id=f"random-{name}-{number // len(names) + 1}", comment=f"drawn with seed {seed}"
-        )
+    chosen = check_steps(steps)
+    names = [name for name in drawable() if OPERATIONS[name].step in chosen]
+    if not names:
+        raise PreconditionError(rule="CNF-11", detail=f"there are no random cases of {', '.join(chosen)}")
+    return (_drawn(names[number % len(names)], number // len(names) + 1, seed) for number in range(count))
+
+
+def _drawn(name: str, number: int, seed: int) -> Case:
+    inputs = OPERATIONS[name].json(OPERATIONS[name].draw[0](Random(f"{seed}/{name}/{number}")))
+    return random_case(name, inputs, id=f"random-{name}-{number}", comment=f"drawn with seed {seed}")
 
 
 def drawable() -> list[str]:
@@ -243,12 +247,13 @@ def conformance(
     if random < 0 or not 0 < timeout <= 86400:
         raise PreconditionError(rule="CNF-11", detail="--random is 0 or more, --timeout up to a day in seconds")
     vectors, began = cases(*steps), time.monotonic()
+    randoms = drawn(count=random, seed=seed, steps=steps) if random else ()
     report = Report(seed=seed if random else None)
     asker = Asker(command=command, timeout=timeout)
     try:
         report.enter(asker.hello())
         report.program = asker.name
-        for at_random, asked in ((False, vectors), (True, drawn(count=random, seed=seed, steps=steps))):
+        for at_random, asked in ((False, vectors), (True, randoms)):
             for outcome in asker.outcomes(asked):
                 report.enter(outcome, at_random=at_random)
                 report.seconds = time.monotonic() - began
