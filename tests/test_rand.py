@@ -103,6 +103,14 @@ def test_an_id_that_is_not_one_is_refused(bad: int) -> None:
         derive(secret=bytes(32), salt=b"", purpose="p", ids=(bad,))
 
 
+@pytest.mark.rule("RND-1")
+@pytest.mark.parametrize("length", [-1, 0, 8161])
+def test_a_key_that_hkdf_does_not_yield_is_refused(length: int) -> None:
+    with pytest.raises(PreconditionError, match="1 … 8160 bytes"):
+        derive(secret=bytes(32), salt=b"", purpose="p", length=length)
+    assert len(derive(secret=bytes(32), salt=b"", purpose="p", length=8160)) == 8160
+
+
 # The mask generator
 
 
