@@ -31,7 +31,7 @@ def derive(*, secret: bytes, salt: bytes, purpose: str, ids: tuple[int, ...] = (
     `salt` is the round's context wherever the key belongs to a round. `ids` are unsigned 32-bit and their order matters:
     (min, max) for a pair's mask, (sender, receiver) for a channel.
     """
-    info = b"".join((_labelled(purpose), *(unsigned(i, bits=32) for i in ids)))
+    info = b"".join([_labelled(purpose), *[unsigned(i, bits=32) for i in ids]])
     return HKDF(algorithm=_SHA256, length=length, salt=salt, info=info).derive(secret)
 
 
