@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="K",
         help="a graph on which each client masks and shares with K others, K even (default: everybody with everybody, "
-        "and above 255 clients the K and t that `neighbours` prints)",
+        "and above 255 clients the K and t that `graph` prints)",
     )
     train.add_argument(
         "--stragglers", type=int, default=None, help="how many of them are slow, at most half (default: a fifth)"
@@ -204,23 +204,23 @@ def _parser() -> argparse.ArgumentParser:
         "got, and the rule that stopped or bounded it.",
     )
     attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
-    _add_neighbours(command)
+    _add_graph(command)
     _add_audit(command)
     _add_keys(commands, command)
     return parser
 
 
-def _add_neighbours(command: Callable[..., argparse.ArgumentParser]) -> None:
-    neighbours = command(
-        "neighbours",
-        _neighbours,
+def _add_graph(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sizes = command(
+        "graph",
+        _graph,
         "how many neighbours and shares a graph needs",
         "Print the least k, the neighbours of each client, and t, the shares that give a secret\n"
         "back, that keep a graph of N clients safe, by exact hypergeometric tails.",
     )
-    neighbours.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
+    sizes.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
     for name, what in (("corrupt", "collude with the server"), ("dropped", "drop out")):
-        neighbours.add_argument(
+        sizes.add_argument(
             f"--{name}",
             type=_ratio("1"),
             default=100,
@@ -232,7 +232,7 @@ def _add_neighbours(command: Callable[..., argparse.ArgumentParser]) -> None:
         ("failure", 30, "a round aborts with a probability of at most 2^-BITS"),
         ("grinding", 0, "a malicious server may try 2^BITS graphs and choose"),
     ):
-        neighbours.add_argument(
+        sizes.add_argument(
             f"--{name}", type=_bits, default=default, metavar="BITS", help=f"{what} (default: {default})"
         )
 
@@ -563,7 +563,7 @@ def _plan_on_graph(*, records: Mapping[ClientId, TimeRecord], params: Params, ro
     return Plan(target, saturate(0), {u: verdict(records[u]) for u in sorted(records)})
 
 
-def _neighbours(options: argparse.Namespace) -> int:
+def _graph(options: argparse.Namespace) -> int:
     rates = {name: getattr(options, name) for name in ("clients", "corrupt", "dropped")}
     bits = {name: getattr(options, name) for name in ("security", "failure", "grinding")}
     k, t = graph.choose(**rates, **bits)
