@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import kept_sets_at, layouts, models, rngs
 
 from clip_ref.aggregation import add, aggregate, holder_weights, level_weights, read_histogram, read_slots
 from clip_ref.codec import encode, encode_scaled, quantise
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.layout import Layout
+from clip_ref.oracle.strategies import kept_sets_at, layouts, models, rngs
 from clip_ref.padding import pad, padded_length
 from clip_ref.params import NO_PRUNING, PAPER_POLICY, Encoding, Mean, Params, PruningPolicy, Score, Selection
 from clip_ref.values import ClientId, Floats, RingVector

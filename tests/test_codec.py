@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import encodings, floats, rngs
 
 from clip_ref.codec import decode_mean, encode, encode_scaled, encode_slots, quantise, weight_of
 from clip_ref.errors import ParameterError, PreconditionError
+from clip_ref.oracle.strategies import encodings, floats, rngs
 from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Weighting
 from clip_ref.values import Floats, RingVector
 

@@ -98,8 +98,8 @@ def test_other_numbers_of_clients_are_refused(n: int) -> None:
 
 @pytest.mark.rule("TRN-1")
 def test_an_unknown_task_is_refused_and_those_that_exist_are_listed() -> None:
-    with pytest.raises(PreconditionError, match=f"TRN-1: no task 'mnist'; there is: {', '.join(TASKS)}"):
-        load_task("mnist")
+    with pytest.raises(PreconditionError, match=f"TRN-1: no task 'letters'; there is: {', '.join(TASKS)}"):
+        load_task("letters")
 
 
 @pytest.mark.rule("TRN-1")
