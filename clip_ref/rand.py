@@ -36,7 +36,7 @@ def derive(*, secret: bytes, salt: bytes, purpose: str, ids: tuple[int, ...] = (
     """
     if not 1 <= length <= MAX_KEY_BYTES:
         raise PreconditionError(rule="RND-1", detail=f"a key has 1 … {MAX_KEY_BYTES} bytes, got {length}")
-    info = b"".join((_labelled(purpose), *(unsigned(i, bits=32) for i in ids)))
+    info = b"".join([_labelled(purpose), *[unsigned(i, bits=32) for i in ids]])
     return HKDF(algorithm=_SHA256, length=length, salt=salt, info=info).derive(secret)
 
 

@@ -29,7 +29,7 @@ Part = tuple[Floats, NDArray[np.int64]]
 MIN_CLIENTS: Final = 2
 """The fewest clients that a task is dealt to."""
 
-MAX_CLIENTS: Final = 50
+MAX_CLIENTS: Final = 500
 """The most clients that a task is dealt to."""
 
 DIGITS_SHA256: Final = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
@@ -116,7 +116,7 @@ class Task:
     """Whether the natural parts are users, of whom n take part, those with most examples first."""
 
     def clients(self, n: int) -> tuple[Part, ...]:
-        """The training examples of n clients, 2 ≤ n ≤ 50: disjoint.
+        """The training examples of n clients, 2 ≤ n ≤ 500: disjoint.
 
         `natural`: for the natural number of clients these are `parts`. Of users, the n with most examples take part. Else
         the training set in its own order (the digits: writer by writer) is cut into n runs whose lengths differ by at most
