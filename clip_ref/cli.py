@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
-from clip_ref import __version__
+from clip_ref import __version__, graph
 from clip_ref.audit import AuditReport, audit
 from clip_ref.audit import as_dict as audit_json
 from clip_ref.errors import SERVER, ClipError, PreconditionError
-from clip_ref.identification import Plan, elapsed, identify
+from clip_ref.identification import Plan, Reason, Verdict, elapsed, identify, valid
 from clip_ref.identities import DIRECTORY_FILE, SECRETS, beside, load_directory, new_identities
 from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import TimeRecord
 from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Params, SecurityLevel
-from clip_ref.values import ClientId, RoundNumber
+from clip_ref.values import ClientId, RoundNumber, saturate
 
 if TYPE_CHECKING:
     from clip_ref.attacks import Attack, AttackResult
@@ -40,6 +41,9 @@ ATTACK_SEED: Final = 1
 """Attacks draw everything from it."""
 
 WEIGHT_MAX: Final = Encoding().weight_max
+
+MOST_BITS: Final = 256
+"""The largest security parameter that can be asked for."""
 
 EXIT_CODES: Final = """exit codes:
   0    done, and every check held
@@ -109,7 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="directory to write to; made if its parent is there")
     train.add_argument("--task", default="digits", help="what to learn (default: digits)")
     train.add_argument("--method", default="clip", help="none, random, exclude, clip-paper or clip (default: clip)")
-    train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 50 (default: 20)")
+    train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 500 (default: 20)")
+    train.add_argument(
+        "--neighbours",
+        type=int,
+        default=0,
+        metavar="K",
+        help="a graph on which each client masks and shares with K others, K even (default: everybody with everybody, "
+        "and above 255 clients the K and t that `neighbours` prints)",
+    )
     train.add_argument(
         "--stragglers", type=int, default=None, help="how many of them are slow, at most half (default: a fifth)"
     )
@@ -176,6 +188,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
+    plan.add_argument(
+        "--graph",
+        action="store_true",
+        help="as on a graph: T* from a histogram of these times, and everybody's own verdict by it",
+    )
     plan.add_argument("--round", type=int, default=3, help="the round's number: nobody prunes in 1 and 2 (default: 3)")
 
     attack = command(
@@ -187,9 +204,37 @@ def _parser() -> argparse.ArgumentParser:
         "got, and the rule that stopped or bounded it.",
     )
     attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
+    _add_neighbours(command)
     _add_audit(command)
     _add_keys(commands, command)
     return parser
+
+
+def _add_neighbours(command: Callable[..., argparse.ArgumentParser]) -> None:
+    neighbours = command(
+        "neighbours",
+        _neighbours,
+        "how many neighbours and shares a graph needs",
+        "Print the least k, the neighbours of each client, and t, the shares that give a secret\n"
+        "back, that keep a graph of N clients safe, by exact hypergeometric tails.",
+    )
+    neighbours.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
+    for name, what in (("corrupt", "collude with the server"), ("dropped", "drop out")):
+        neighbours.add_argument(
+            f"--{name}",
+            type=_ratio("1"),
+            default=100,
+            metavar="SHARE",
+            help=f"share of them that may {what}, 0 to 1 (default: 0.1)",
+        )
+    for name, default, what in (
+        ("security", 40, "a client is exposed with a probability of at most 2^-BITS"),
+        ("failure", 30, "a round aborts with a probability of at most 2^-BITS"),
+        ("grinding", 0, "a malicious server may try 2^BITS graphs and choose"),
+    ):
+        neighbours.add_argument(
+            f"--{name}", type=_bits, default=default, metavar="BITS", help=f"{what} (default: {default})"
+        )
 
 
 def _add_audit(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -247,6 +292,13 @@ def _ratio(most: str) -> Callable[[str], int]:
         return int(value * 1000)
 
     return per_mille
+
+
+def _bits(text: str) -> int:
+    """Reads a security parameter."""
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or int(text) > MOST_BITS:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {MOST_BITS} is expected, got {text!r}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -326,6 +378,7 @@ def _train(options: argparse.Namespace) -> int:
         task=options.task,
         method=options.method,
         clients=clients,
+        neighbours=options.neighbours,
         stragglers=max(0, clients // 5) if options.stragglers is None else options.stragglers,
         rounds=options.rounds,
         fleet=options.fleet,
@@ -472,16 +525,52 @@ def _plan(options: argparse.Namespace) -> int:
     if options.margin is not None:
         changes["margin"] = options.margin
     policy = attrs.evolve(policy, **changes)
+    if options.graph:
+        policy = attrs.evolve(policy, anonymity_blocks=False)
     records = read_times(options.times, grid=policy.grid)
+    if options.graph and len(records) < 4:
+        raise PreconditionError(rule="PAR-10", detail=f"a graph takes 4 clients at least, there are {len(records)}")
     wide = Encoding(ring_bits=64)  # times do not depend on it: let any number of clients be planned for
-    params = Params(clients=len(records), policy=policy, colluders=options.colluders, encoding=wide)
+    params = Params(
+        clients=len(records),
+        neighbours=2 if options.graph else 0,  # nor on how many neighbours there are
+        policy=policy,
+        colluders=options.colluders,
+        encoding=wide,
+    )
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
-    plan = identify(records=records, params=params, round=RoundNumber(options.round))
+    decide = _plan_on_graph if options.graph else identify
+    plan = decide(records=records, params=params, round=RoundNumber(options.round))
     if options.json:
         _say(json.dumps(_plan_json(plan, records, params), indent=2))
     elif not options.quiet:
         _say(_plan_text(plan, records, params))
+    return OK
+
+
+def _plan_on_graph(*, records: Mapping[ClientId, TimeRecord], params: Params, round: RoundNumber) -> Plan:
+    """GRA-6..GRA-8: T* from the histogram of these times, and what everybody finds out about itself in a round with it."""
+    timed = [elapsed(record, level=0) for record in records.values() if valid(record, params=params)]
+    buckets = Counter(graph.bucket_of(elapsed=time, params=params) for time in timed)
+    target = graph.target(histogram=[buckets[k] for k in range(params.buckets)], params=params)
+
+    def verdict(record: TimeRecord) -> Verdict:
+        if not valid(record, params=params):
+            return Verdict(False, 1000, False, Reason.NO_TIME)
+        return graph.judge(own=graph.own_times(record), target=target, params=params, round=round)
+
+    return Plan(target, saturate(0), {u: verdict(records[u]) for u in sorted(records)})
+
+
+def _neighbours(options: argparse.Namespace) -> int:
+    rates = {name: getattr(options, name) for name in ("clients", "corrupt", "dropped")}
+    bits = {name: getattr(options, name) for name in ("security", "failure", "grinding")}
+    k, t = graph.choose(**rates, **bits)
+    if options.json:
+        _say(json.dumps(rates | bits | {"neighbours": k, "threshold": t}, indent=2))
+    elif not options.quiet:
+        _say(f"k = {k} neighbours each, t = {t} shares of {k + 1}")
     return OK
 
 
@@ -524,10 +613,11 @@ def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
             ]
         )
     pruning = sum(verdict.keep < 1000 for verdict in plan.verdicts.values())
-    head = (
-        f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate. "
-        f"{pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
-    )
+    head = f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate"
+    if params.neighbours:
+        head += f" or at most a bucket more. {pruning} of {len(rows) - 1} prune, each on its own."
+    else:
+        head += f". {pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
     return f"{head}\n\n{_columns(rows, (True, True, False, True, True, False))}"
 
 

@@ -470,14 +470,10 @@ class Client:
     def _judged(self) -> Plan:
         """On a graph: one's own verdict, from the target that the server announced."""
         record, target = self._record, self._context.target
-        own = graph.OwnTimes(
-            elapsed=tuple(identification.elapsed(record, level=k) for k in range(len(record.fit))),
-            fit=record.fit,
-            has_model=record.has_model,
-            was_straggler=record.was_straggler,
-        )
         usable = target if identification.valid(record, params=self._params) else 0
-        verdict = graph.judge(own=own, target=usable, params=self._params, round=self._context.round)
+        verdict = graph.judge(
+            own=graph.own_times(record), target=usable, params=self._params, round=self._context.round
+        )
         return Plan(saturate(target), saturate(0), {self.me: verdict})
 
     def _members(self, bits: bytes, field: str, peers: Iterable[ClientId]) -> frozenset[int]:

@@ -29,7 +29,7 @@ Part = tuple[Floats, NDArray[np.int64]]
 MIN_CLIENTS: Final = 2
 """The fewest clients that a task is dealt to."""
 
-MAX_CLIENTS: Final = 50
+MAX_CLIENTS: Final = 500
 """The most clients that a task is dealt to."""
 
 DIGITS_SHA256: Final = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
@@ -115,8 +115,11 @@ class Task:
     users: bool = False
     """Whether the natural parts are users, of whom n take part, those with most examples first."""
 
+    limit: int | None = None
+    """Of n users each has at most the n-th part of so many examples, its first ones; none: all it has."""
+
     def clients(self, n: int) -> tuple[Part, ...]:
-        """The training examples of n clients, 2 ≤ n ≤ 50: disjoint.
+        """The training examples of n clients, 2 ≤ n ≤ 500: disjoint.
 
         `natural`: for the natural number of clients these are `parts`. Of users, the n with most examples take part. Else
         the training set in its own order (the digits: writer by writer) is cut into n runs whose lengths differ by at most
@@ -140,12 +143,13 @@ class Task:
         return tuple(_part(inputs[index], classes[index]) for index in indices)
 
     def _natural(self, n: int) -> tuple[Part, ...]:
-        if n == len(self.parts):
-            return self.parts
         if self.users:
             if n > len(self.parts):
                 raise _refuse(f"{self.name} has {len(self.parts)} users, {n} are asked for", rule="TRN-8")
-            return self.parts[:n]
+            most = None if self.limit is None else max(1, self.limit // n)
+            return tuple(_part(x[:most], y[:most]) for x, y in self.parts[:n])
+        if n == len(self.parts):
+            return self.parts
         inputs, classes = self.ordered
         size, longer = divmod(len(classes), n)
         bounds = [k * size + min(k, longer) for k in range(n + 1)]
@@ -264,9 +268,6 @@ def _mnist(source: Source) -> Task:
 def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int, training: LocalTraining) -> Task:
     """A task whose training set has users: those with most examples first, ties in their own order."""
     users = sorted(users, key=lambda part: -len(part[1]))
-    if source.examples is not None:
-        most = max(1, source.examples // len(users[:MAX_CLIENTS]))
-        users = [(x[:most], y[:most]) for x, y in users]
     return Task(
         name=source.task,
         model=model,
@@ -277,6 +278,7 @@ def _by_users(source: Source, model: str, users: list[Part], test: Part, classes
         test=test,
         training=training,
         users=True,
+        limit=source.examples,
     )
 
 
