@@ -237,7 +237,7 @@ def test_central_training_reaches_94_percent_on_unseen_writers() -> None:
 
 def test_a_model_half_as_wide_trains_at_least_one_and_a_half_times_as_fast() -> None:
     """CPU time, the best of several, full and half in turn: a real sub-model gives the time back."""
-    trainer = Trainer(task="digits", clients=20)
+    trainer = Trainer(source="digits", clients=20)
     layout = trainer.layout()
     full, half = layout.full(), first(layout, 500)
     assert layout.shrunk(half).macs() < 0.3 * layout.macs()
