@@ -29,6 +29,8 @@ from clip_ref.values import ClientId, RoundNumber, saturate
 
 if TYPE_CHECKING:
     from clip_ref.attacks import Attack, AttackResult
+    from clip_ref.oracle.report import Report
+    from clip_ref.oracle.rules import Rule
 
 OK: Final = 0
 FAILED: Final = 1
@@ -139,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         metavar="K",
         help="a graph on which each client masks and shares with K others, K even (default: everybody with everybody, "
-        "and above 255 clients the K and t that `neighbours` prints)",
+        "and above 255 clients the K and t that `graph` prints)",
     )
     train.add_argument(
         "--stragglers", type=int, default=None, help="how many of them are slow, at most half (default: a fifth)"
@@ -224,23 +226,25 @@ def _parser() -> argparse.ArgumentParser:
         "got, and the rule that stopped or bounded it.",
     )
     attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
-    _add_neighbours(command)
+    _add_graph(command)
     _add_audit(command)
     _add_keys(commands, command)
+    _add_vectors(commands, command)
+    _add_conformance(command)
     return parser
 
 
-def _add_neighbours(command: Callable[..., argparse.ArgumentParser]) -> None:
-    neighbours = command(
-        "neighbours",
-        _neighbours,
+def _add_graph(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sizes = command(
+        "graph",
+        _graph,
         "how many neighbours and shares a graph needs",
         "Print the least k, the neighbours of each client, and t, the shares that give a secret\n"
         "back, that keep a graph of N clients safe, by exact hypergeometric tails.",
     )
-    neighbours.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
+    sizes.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
     for name, what in (("corrupt", "collude with the server"), ("dropped", "drop out")):
-        neighbours.add_argument(
+        sizes.add_argument(
             f"--{name}",
             type=_ratio("1"),
             default=100,
@@ -252,7 +256,7 @@ def _add_neighbours(command: Callable[..., argparse.ArgumentParser]) -> None:
         ("failure", 30, "a round aborts with a probability of at most 2^-BITS"),
         ("grinding", 0, "a malicious server may try 2^BITS graphs and choose"),
     ):
-        neighbours.add_argument(
+        sizes.add_argument(
             f"--{name}", type=_bits, default=default, metavar="BITS", help=f"{what} (default: {default})"
         )
 
@@ -299,6 +303,78 @@ def _add_keys(commands: "argparse._SubParsersAction[_Parser]", command: Callable
     )
 
 
+def _add_vectors(
+    commands: "argparse._SubParsersAction[_Parser]", command: Callable[..., argparse.ArgumentParser]
+) -> None:
+    vectors = commands.add_parser(
+        "vectors",
+        help="the cases that every implementation is held against, as files",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = vectors.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    for name, run, summary, more in (
+        (
+            "write",
+            _vectors_write,
+            "make all vectors and write them",
+            "Make every vector, the JSON schema of the files and the table of rules, and write them.\n"
+            "The same package always writes the same bytes.",
+        ),
+        (
+            "check",
+            _vectors_check,
+            "make all vectors and compare them with the files",
+            "Make everything that `write` would write, and say what is not so in the files.",
+        ),
+    ):
+        action = command(name, run, summary, more, actions)
+        action.add_argument(
+            "--out", type=Path, default=None, metavar="DIR", help="the files' directory (default: the package's own)"
+        )
+
+
+def _add_conformance(command: Callable[..., argparse.ArgumentParser]) -> None:
+    from clip_ref.oracle.runner import TIMEOUT
+    from clip_ref.oracle.skeletons import LANGUAGES
+
+    conformance = command(
+        "conformance",
+        _conformance,
+        "point it at a program in any language: it names the rules that the program breaks",
+        "Ask a program every vector, then N random cases, in lines of JSON on its standard input;\n"
+        "compare what it answers; print a table by rule. The program may fail in any way: it is\n"
+        "started anew and asked the rest.\n\n"
+        "  clip-ref conformance --skeleton python > adapter.py\n"
+        "  clip-ref conformance --steps keys,shamir -- python3 adapter.py",
+    )
+    conformance.add_argument(
+        "--steps",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="S,...",
+        help="steps to ask for (default: all)",
+    )
+    conformance.add_argument("--random", type=int, default=0, metavar="N", help="random cases after the vectors (0)")
+    conformance.add_argument("--seed", type=int, default=1, metavar="K", help="what they are drawn from (default: 1)")
+    conformance.add_argument(
+        "--report",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="write the report there as JSON, and as JUnit XML beside it, with .xml for its ending",
+    )
+    conformance.add_argument(
+        "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help=f"for each answer (default: {TIMEOUT:g})"
+    )
+    conformance.add_argument(
+        "--skeleton", choices=tuple(LANGUAGES), default=None, help="print an adapter to start from, and do nothing else"
+    )
+    conformance.add_argument(
+        "program", nargs="*", metavar="-- COMMAND", help="the program, with its arguments, after two dashes"
+    )
+
+
 def _ratio(most: str) -> Callable[[str], int]:
     """Reads a ratio between 0 and `most` as per mille."""
 
@@ -323,7 +399,11 @@ def _bits(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error, never a traceback."""
-    options = _parser().parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    cut = arguments.index("--") if arguments[:1] == ["conformance"] and "--" in arguments else len(arguments)
+    options = _parser().parse_args(arguments[:cut])
+    if options.command == "conformance":
+        options.program = arguments[cut + 1 :]
     try:
         code: int = options.run(options)
     except ClipError as error:
@@ -481,6 +561,93 @@ def _keys_new(options: argparse.Namespace) -> int:
     return OK
 
 
+def _vectors_write(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import vectors
+
+    out = vectors.SHIPPED if options.out is None else options.out
+    vectors.write(out=out)
+    names = sorted(file.name for file in out.glob("*.json"))
+    if options.json:
+        _say(json.dumps({"out": str(out), "files": names}, indent=2))
+    elif not options.quiet:
+        _say(f"{out}: {len(names)} files")
+    return OK
+
+
+def _vectors_check(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import vectors
+
+    found = vectors.differences(found=vectors.SHIPPED if options.out is None else options.out)
+    if options.json:
+        _say(json.dumps({"differences": found}, indent=2))
+    elif not options.quiet:
+        _say("\n".join(found) or "every file is as it would be written")
+    return FAILED if found else OK
+
+
+def _conformance(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import report, runner, skeletons, vectors
+
+    if options.skeleton is not None:
+        _say(skeletons.skeleton(options.skeleton).rstrip("\n"))
+        return OK
+    files = None if options.report is None else report.files(options.report)
+    found = runner.conformance(
+        command=options.program,
+        steps=options.steps,
+        random=options.random,
+        seed=options.seed,
+        timeout=options.timeout,
+        progress=_Progress(quiet=options.quiet),
+    )
+    rules = vectors.rules()
+    if files is not None:
+        report.write(found, rules, files)
+    if options.json:
+        _say(json.dumps(report.report_json(found, rules), indent=2))
+    elif not options.quiet:
+        _say(_conformance_text(found, rules))
+    return OK if found.holds else FAILED
+
+
+class _Progress:
+    """A line on standard error every few seconds."""
+
+    EVERY: Final = 5.0
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._next = float("inf") if quiet else self.EVERY
+
+    def __call__(self, found: "Report") -> None:
+        if found.seconds >= self._next:
+            self._next = found.seconds + self.EVERY
+            failed = found.asked - found.passed
+            print(f"{found.asked} cases in {found.seconds:.0f} s, {failed} failed", file=sys.stderr, flush=True)
+
+
+def _conformance_text(found: "Report", rules: "Mapping[str, Rule]") -> str:
+    from clip_ref.oracle.report import Verdict, table, verdict_line
+
+    right = (False, True, True, True, False)
+    parts = [_columns(table(found.by_rule(), "rule"), right)]
+    if found.drawn:
+        parts.append(_columns(table(found.drawn.values(), "random cases of"), right))
+    shown = {broken.case for broken in found.broken()}
+    for outcome in found.failures():
+        case = outcome.case
+        if case.id in shown:
+            rule = rules[case.rules[0]]
+            parts.append(
+                f"{case.id}, {case.operation}: {case.comment}\n"
+                f"  {outcome.verdict.value}: {outcome.detail}\n"
+                + textwrap.fill(f"{rule.id}: {rule.text}", 100, initial_indent="  ", subsequent_indent="    ")
+            )
+            if outcome.verdict is Verdict.WRONG and case.id.startswith("random-"):
+                parts[-1] += f"\n  inputs: {json.dumps(case.inputs)}"
+    parts.append(f"{found.program}: {found.passed} of {found.asked} cases passed; {verdict_line(found)}")
+    return "\n\n".join(parts)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     _need_training()
     from clip_ref.lab import training
@@ -586,7 +753,7 @@ def _plan_on_graph(*, records: Mapping[ClientId, TimeRecord], params: Params, ro
     return Plan(target, saturate(0), {u: verdict(records[u]) for u in sorted(records)})
 
 
-def _neighbours(options: argparse.Namespace) -> int:
+def _graph(options: argparse.Namespace) -> int:
     rates = {name: getattr(options, name) for name in ("clients", "corrupt", "dropped")}
     bits = {name: getattr(options, name) for name in ("security", "failure", "grinding")}
     k, t = graph.choose(**rates, **bits)

@@ -157,7 +157,7 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("learn",), "invalid choice: 'learn'"),
     "no --out": (("train",), "required: --out"),
     "unknown option": ((*TRAIN, "--colour=red"), "unrecognized arguments: --colour=red"),
-    "unknown task": ((*TRAIN, "--task=letters"), "no task 'letters'; there is: digits [TRN-1]"),
+    "unknown task": ((*TRAIN, "--task=letters"), "no task 'letters'; there is: digits, cifar10, mnist, femnist, shakespeare [TRN-1]"),
     "unknown method": (
         (*TRAIN, "--method=prune"),
         "no method 'prune'; there are none, random, exclude, clip-paper, clip",
@@ -174,10 +174,10 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
         (*TRAIN, "--neighbours=4", "--method=clip-paper"),
         "on a graph there are no shared records to seed slack from: use the context [PAR-10]",
     ),
-    "too few clients for a graph": (("neighbours", "--clients=20"), "take a clique where it is large enough"),
-    "no clients for a graph": (("neighbours", "--clients=-1"), "keeps -1 clients safe at these rates"),
-    "too many bits": (("neighbours", "--clients=20", "--security=257"), "a whole number from 0 to 256 is expected"),
-    "bits below none": (("neighbours", "--clients=20", "--failure=-1"), "a whole number from 0 to 256 is expected"),
+    "too few clients for a graph": (("graph", "--clients=20"), "take a clique where it is large enough"),
+    "no clients for a graph": (("graph", "--clients=-1"), "keeps -1 clients safe at these rates"),
+    "too many bits": (("graph", "--clients=20", "--security=257"), "a whole number from 0 to 256 is expected"),
+    "bits below none": (("graph", "--clients=20", "--failure=-1"), "a whole number from 0 to 256 is expected"),
     "1 client": ((*TRAIN, "--clients=1"), "2 … 500 clients, got 1"),
     "0 clients": ((*TRAIN, "--clients=0"), "2 … 500 clients, got 0"),
     "501 clients": ((*TRAIN, "--clients=501"), "2 … 500 clients, got 501"),
@@ -727,16 +727,16 @@ def test_what_plan_prints_for_a_graph() -> None:
 
 @pytest.mark.rule("GRA-9")
 def test_how_many_neighbours(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["neighbours", "--clients=1000"]) == 0
+    assert main(["graph", "--clients=1000"]) == 0
     assert capsys.readouterr().out == "k = 114 neighbours each, t = 78 shares of 115\n"
     asked = ["--corrupt=0.05", "--dropped=0.2", "--security=20", "--failure=10", "--grinding=16"]
-    assert main(["neighbours", "--clients=500", *asked, "--json"]) == 0
+    assert main(["graph", "--clients=500", *asked, "--json"]) == 0
     k, t = graph.choose(clients=500, corrupt=50, dropped=200, security=20, failure=10, grinding=16)
     assert json.loads(capsys.readouterr().out) == {
         "clients": 500, "corrupt": 50, "dropped": 200, "security": 20, "failure": 10, "grinding": 16,
         "neighbours": k, "threshold": t,
     }  # fmt: skip
-    assert main(["neighbours", "--clients=1000", "--quiet"]) == 0
+    assert main(["graph", "--clients=1000", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
 
 

@@ -510,7 +510,7 @@ class Client:
         """ROU-7: code the sub-model's update (float32[m]), pad it to the fixed length, and mask it over U2."""
         if "deliver" not in self._answered:
             raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not masked_input")
-        expected = int(self._held_at[self._keep].sum())
+        expected = int(np.count_nonzero(self._held_at[self._keep]))
         if delta.dtype != np.float32 or delta.shape != (expected,):
             raise PreconditionError(
                 rule="ROU-7", detail=f"the update must be float32[{expected}], got {delta.dtype}{list(delta.shape)}"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Kept, kept_sets
 
 from clip_ref.errors import PreconditionError
-from clip_ref.layout import Layout, Tensor, dense_chain, kept_count
+from clip_ref.layout import Kept, Layout, Tensor, dense_chain, kept_count
+from clip_ref.oracle.strategies import kept_sets
 from clip_ref.submodel import extract, zeroed
 from clip_ref.values import Floats
 
@@ -303,7 +303,7 @@ def test_refuses_a_layout_of_another_module() -> None:
 def test_refuses_to_keep_no_neuron_of_a_layer() -> None:
     module, layout, kept = digits(500)
     with pytest.raises(PreconditionError, match="LAY-4"):
-        smaller(module, layout=layout, kept=kept | {"conv2": np.empty(0, dtype=np.int64)})
+        smaller(module, layout=layout, kept={**kept, "conv2": np.empty(0, dtype=np.int64)})
 
 
 @pytest.mark.rule("TRN-3")
