@@ -217,7 +217,7 @@ def test_models_come_from_their_seed_alone() -> None:
 
 
 @pytest.mark.rule("TRN-1")
-@pytest.mark.parametrize("arguments", [("vgg9", 0), ("digits_cnn", -1), ("digits_cnn", 2**63)])
+@pytest.mark.parametrize("arguments", [("vgg10", 0), ("digits_cnn", -1), ("digits_cnn", 2**63)])
 def test_unknown_models_and_seeds_are_refused(arguments: tuple[str, int]) -> None:
     name, seed = arguments
     with pytest.raises(PreconditionError, match="TRN-1") as caught:
