@@ -600,7 +600,7 @@ def _conformance(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         progress=_Progress(quiet=options.quiet),
     )
-    rules = vectors.rules()
+    rules = vectors.load_rules()
     if files is not None:
         report.write(found, rules, files)
     if options.json:
