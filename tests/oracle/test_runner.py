@@ -38,6 +38,15 @@ def test_a_good_program_passes(asker: Asker) -> None:
     assert asker.end().passed
 
 
+@pytest.mark.parametrize("asker", [("good",)], indirect=True)
+def test_the_runner_itself_can_ask_thousands_a_second(asker: Asker) -> None:
+    """In CPU time, so that a busy machine is no failure; what the program takes comes on top."""
+    asked = cases(5000)
+    began = time.process_time()
+    assert verdicts(list(asker.outcomes(asked))) == []
+    assert (time.process_time() - began) / len(asked) < 0.25e-3
+
+
 @pytest.mark.rule("CNF-8")
 @pytest.mark.parametrize(
     ("asker", "words"),
