@@ -114,7 +114,26 @@ def _parser() -> argparse.ArgumentParser:
         "which --resume goes on with the same result.",
     )
     train.add_argument("--out", type=Path, required=True, help="directory to write to; made if its parent is there")
-    train.add_argument("--task", default="digits", help="what to learn (default: digits)")
+    train.add_argument(
+        "--task", default="digits", help="digits, cifar10, mnist, femnist or shakespeare (default: digits, which ship)"
+    )
+    train.add_argument(
+        "--data-dir", default=None, metavar="DIR", help="where the task's data are, in their published format"
+    )
+    train.add_argument(
+        "--partition",
+        default="natural",
+        metavar="HOW",
+        help="natural: by writer, role or user; iid; dirichlet:ALPHA; devices:SHARE, the slow clients' share of two classes "
+        "(default: natural)",
+    )
+    train.add_argument(
+        "--examples",
+        type=int,
+        default=None,
+        metavar="N",
+        help="train on so many examples; time is billed for all (default: all)",
+    )
     train.add_argument("--method", default="clip", help="none, random, exclude, clip-paper or clip (default: clip)")
     train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 500 (default: 20)")
     train.add_argument(
@@ -163,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         "Print the accuracy of a model that `train` saved, on its task's unseen test.",
     )
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="a model.npz")
+    evaluate.add_argument("--data-dir", default=None, metavar="DIR", help="where the task's data are")
 
     plan = command(
         "plan",
@@ -483,6 +503,9 @@ def _train(options: argparse.Namespace) -> int:
     clients = options.clients
     config = RunConfig(
         task=options.task,
+        data_dir=options.data_dir,
+        partition=options.partition,
+        examples=options.examples,
         method=options.method,
         clients=clients,
         neighbours=options.neighbours,
@@ -605,7 +628,7 @@ def _conformance(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         progress=_Progress(quiet=options.quiet),
     )
-    rules = vectors.rules()
+    rules = vectors.load_rules()
     if files is not None:
         report.write(found, rules, files)
     if options.json:
@@ -657,7 +680,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     _need_training()
     from clip_ref.lab import training
 
-    found = training.evaluate(options.model)
+    found = training.evaluate(options.model, data_dir=options.data_dir)
     if options.json:
         _say(json.dumps(found, indent=2))
     elif not options.quiet:

@@ -161,6 +161,20 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
         (*TRAIN, "--task=letters"),
         "no task 'letters'; there is: digits, cifar10, mnist, femnist, shakespeare [TRN-1]",
     ),
+    "task without its data": ((*TRAIN, "--task=cifar10"), "the task cifar10 needs --data-dir: CIFAR-10's"),
+    "data that are not there": (
+        (*TRAIN, "--task=cifar10", "--data-dir=none"),
+        "none: there is no such file or directory;",
+    ),
+    "unknown partition": (
+        (*TRAIN, "--partition=even"),
+        "a partition is natural, iid, dirichlet:ALPHA or devices:SHARE, got 'even'",
+    ),
+    "no examples": ((*TRAIN, "--examples=0"), "at least 1 example is needed, got 0 [TRN-8]"),
+    "devices without stragglers": (
+        (*TRAIN, "--partition=devices:0.8", "--stragglers=0"),
+        "a partition by devices needs slow clients: ask for --stragglers [TRN-8]",
+    ),
     "unknown method": (
         (*TRAIN, "--method=prune"),
         "no method 'prune'; there are none, random, exclude, clip-paper, clip",

@@ -31,7 +31,7 @@ from clip_ref.round.driver import Observer
 from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Source, load_task
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber, SigningKey
@@ -62,6 +62,15 @@ class RunConfig:
 
     task: str = "digits"
     """The task's name."""
+
+    data_dir: str | None = None
+    """Where the task's data are, if they do not ship."""
+
+    partition: str = "natural"
+    """Who has which examples: `natural`, `iid`, `dirichlet:ALPHA` or `devices:SHARE`."""
+
+    examples: int | None = None
+    """At most so many training examples in all; time is billed as if all there are were trained on. None: all."""
 
     method: str = "clip"
     """The method's name."""
@@ -96,8 +105,6 @@ class RunConfig:
     def __attrs_post_init__(self) -> None:
         """LAB-1: refuse what cannot be run, before anything is."""
         find_method(self.method)
-        task = load_task(self.task)
-        task.clients(self.clients)
         if self.rounds < 1:
             raise PreconditionError(rule="LAB-1", detail=f"a run has at least 1 round, got {self.rounds}")
         if not 0 <= 2 * self.stragglers <= self.clients:
@@ -107,7 +114,7 @@ class RunConfig:
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
-        self.load_fleet()
+        load_task(self.source()).clients(self.clients)
         left = len(self.roster())
         if left < 2:
             raise PreconditionError(
@@ -119,6 +126,17 @@ class RunConfig:
     def load_fleet(self) -> Fleet:
         """Who has which device and network."""
         return load_fleet(self.fleet, clients=self.clients, stragglers=self.stragglers, seed=self.seed)
+
+    def source(self) -> Source:
+        """Which data, and how they are dealt."""
+        return Source(
+            task=self.task,
+            data_dir=self.data_dir,
+            partition=self.partition,
+            examples=self.examples,
+            seed=self.seed,
+            slow=self.load_fleet().stragglers if self.partition.startswith("devices") else (),
+        )
 
     def roster(self) -> list[ClientId]:
         """Who is invited to every round, ascending."""
@@ -285,12 +303,13 @@ class Run:
         self.params = config.params(len(self.roster))
         self.layout: Layout = pool.layout
         self.fleet = config.load_fleet()
-        task = load_task(config.task)
+        task = load_task(config.source())
         self._training = task.training
         hardened = self.params.hardened
         self._identities = {u: SigningKey(self._draw("identity", u)) for u in self.roster} if hardened else {}
         self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
         self._examples = [len(labels) for _, labels in task.clients(config.clients)]
+        self._nominal = task.nominal(config.clients)
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
         self.rows: list[RoundRow] = []
@@ -320,7 +339,7 @@ class Run:
     def _fit(self, client: int, keep: int, macs: int) -> Microseconds:
         """What training takes a client: nominal work, its whole shard times the epochs."""
         device = self.fleet.clients[client].device
-        examples, epochs = self._examples[client], self._training.epochs
+        examples, epochs = self._nominal[client], self._training.epochs
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
                 device=device,
