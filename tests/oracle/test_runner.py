@@ -1,5 +1,6 @@
 """The runner, against programs that are right, wrong, or no good at all."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,11 @@ TIMEOUT = 1.0
 
 @pytest.fixture
 def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
+    threads = threading.active_count()
     made = Asker(command=command(*request.param), timeout=TIMEOUT)
     yield made
     made.stop()
+    assert threading.active_count() == threads
 
 
 def verdicts(outcomes: list[Outcome]) -> list[tuple[int, Verdict]]:
