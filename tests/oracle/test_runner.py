@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_ref.oracle import runner
-from clip_ref.oracle.program import LINE_MAX
+from clip_ref.oracle.program import LINE_MAX, Program
 from clip_ref.oracle.report import Outcome, Report, Verdict
 from clip_ref.oracle.runner import FAULTS_IN_ALL, FAULTS_PER_OPERATION, Asker
 from oracle.programs import cases, children, command
@@ -75,6 +75,16 @@ def test_a_fault_is_told_for_its_case_and_the_run_goes_on(asker: Asker, words: s
     assert verdicts(outcomes) == [(7, FAULT)]
     assert outcomes[7].detail.startswith(words)
     assert asker.end().passed
+
+
+@pytest.mark.rule("CNF-8")
+def test_a_flood_that_nobody_reads_is_dammed_and_then_drained() -> None:
+    threads = threading.active_count()
+    program = Program(command=command("flood", 7), timeout=TIMEOUT)
+    program.send(b'{"id": 0, "inputs": {"k": 7}}\n')
+    time.sleep(1.0)
+    program.stop()
+    assert threading.active_count() == threads
 
 
 @pytest.mark.rule("CNF-8")
