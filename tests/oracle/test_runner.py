@@ -57,6 +57,7 @@ def test_the_runner_itself_can_ask_thousands_a_second(asker: Asker) -> None:
         (("hang", 7), "hung: no answer within 1 s"),
         (("deaf", 7), "hung: no answer within 1 s"),
         (("die", 7), "died: ended with exit code 3; its last words: ouch"),
+        (("die with a trace", 7), "died: ended with exit code 1; its last words: TypeError: no such thing"),
         (("die with a child", 7), "hung: no answer within 1 s"),
         (("close", 7), "died: closed its standard output"),
         (("print", 7), "rubbish: a line that is no JSON: debug: here I am"),
