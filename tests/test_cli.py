@@ -157,7 +157,10 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("learn",), "invalid choice: 'learn'"),
     "no --out": (("train",), "required: --out"),
     "unknown option": ((*TRAIN, "--colour=red"), "unrecognized arguments: --colour=red"),
-    "unknown task": ((*TRAIN, "--task=letters"), "no task 'letters'; there is: digits, cifar10, mnist, femnist, shakespeare [TRN-1]"),
+    "unknown task": (
+        (*TRAIN, "--task=letters"),
+        "no task 'letters'; there is: digits, cifar10, mnist, femnist, shakespeare [TRN-1]",
+    ),
     "unknown method": (
         (*TRAIN, "--method=prune"),
         "no method 'prune'; there are none, random, exclude, clip-paper, clip",
