@@ -31,7 +31,7 @@ from clip_ref.round.driver import Observer
 from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Source, load_task
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber, SigningKey
@@ -63,6 +63,15 @@ class RunConfig:
     task: str = "digits"
     """The task's name."""
 
+    data_dir: str | None = None
+    """Where the task's data are, if they do not ship."""
+
+    partition: str = "natural"
+    """Who has which examples: `natural`, `iid`, `dirichlet:ALPHA` or `devices:SHARE`."""
+
+    examples: int | None = None
+    """At most so many training examples in all; time is billed as if all there are were trained on. None: all."""
+
     method: str = "clip"
     """The method's name."""
 
@@ -87,14 +96,15 @@ class RunConfig:
     security: SecurityLevel = SecurityLevel.HARDENED
     """What is checked."""
 
+    deadline: int = 0
+    """Deadline mode: the longest that uploads are held back, µs; 0: not at all."""
+
     seed: int = 1
     """Draws the initial model, the batches, who is slow, and in a simulation the clients' secrets too; 0 … 2⁶³ − 1."""
 
     def __attrs_post_init__(self) -> None:
         """LAB-1: refuse what cannot be run, before anything is."""
         find_method(self.method)
-        task = load_task(self.task)
-        task.clients(self.clients)
         if self.rounds < 1:
             raise PreconditionError(rule="LAB-1", detail=f"a run has at least 1 round, got {self.rounds}")
         if not 0 <= 2 * self.stragglers <= self.clients:
@@ -104,7 +114,7 @@ class RunConfig:
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
-        self.load_fleet()
+        load_task(self.source()).clients(self.clients)
         left = len(self.roster())
         if left < 2:
             raise PreconditionError(
@@ -117,6 +127,17 @@ class RunConfig:
         """Who has which device and network."""
         return load_fleet(self.fleet, clients=self.clients, stragglers=self.stragglers, seed=self.seed)
 
+    def source(self) -> Source:
+        """Which data, and how they are dealt."""
+        return Source(
+            task=self.task,
+            data_dir=self.data_dir,
+            partition=self.partition,
+            examples=self.examples,
+            seed=self.seed,
+            slow=self.load_fleet().stragglers if self.partition.startswith("devices") else (),
+        )
+
     def roster(self) -> list[ClientId]:
         """Who is invited to every round, ascending."""
         excluded = self.load_fleet().stragglers if find_method(self.method).excludes else ()
@@ -128,6 +149,7 @@ class RunConfig:
         if policy.straggler_share:
             share = -(-1000 * self.stragglers // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
+        policy = attrs.evolve(policy, deadline=self.deadline)
         encoding = Encoding()
         largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps)
         encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
@@ -161,7 +183,7 @@ class RoundRow:
     """Simulated time from the start of the run to this round's end."""
 
     unpruned_seconds: float
-    """How long the same round of the same clients would have taken had nobody pruned."""
+    """How long the same round of the same clients would have taken had nobody pruned, nor held an upload back."""
 
     bound: float
     """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved."""
@@ -195,6 +217,9 @@ class RoundRow:
 
     one_shape: bool
     """Whether the server saw the same sequence of kinds and lengths from every client."""
+
+    not_before_seconds: float
+    """In deadline mode, how long after the start of `Deliver` uploads began; else 0."""
 
 
 @attrs.frozen
@@ -278,12 +303,13 @@ class Run:
         self.params = config.params(len(self.roster))
         self.layout: Layout = pool.layout
         self.fleet = config.load_fleet()
-        task = load_task(config.task)
+        task = load_task(config.source())
         self._training = task.training
         hardened = self.params.hardened
         self._identities = {u: SigningKey(self._draw("identity", u)) for u in self.roster} if hardened else {}
         self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
         self._examples = [len(labels) for _, labels in task.clients(config.clients)]
+        self._nominal = task.nominal(config.clients)
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
         self.rows: list[RoundRow] = []
@@ -313,7 +339,7 @@ class Run:
     def _fit(self, client: int, keep: int, macs: int) -> Microseconds:
         """What training takes a client: nominal work, its whole shard times the epochs."""
         device = self.fleet.clients[client].device
-        examples, epochs = self._examples[client], self._training.epochs
+        examples, epochs = self._nominal[client], self._training.epochs
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
                 device=device,
@@ -405,7 +431,8 @@ class Run:
         assignments = result.assignments
         macs = {u: self.layout.shrunk(a.kept).macs() for u, a in assignments.items()}
         fits = {int(u): self._fit(u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
-        self.timeline = self._simulate(result, fits)
+        not_before = next(iter(assignments.values())).not_before
+        self.timeline = self._simulate(result, fits, not_before)
         full = self.layout.macs()
         unpruned = self._simulate(result, {int(u): self._fit(u, 1000, full) for u in assignments})
         slow = [u for u in self.fleet.stragglers if u in assignments]
@@ -435,15 +462,17 @@ class Run:
             plain_sum=self._plain_sum(result, updates, records).hex(),
             upload_bytes=" ".join(map(str, transcript.upload_lengths())),
             one_shape=len(transcript.shapes(self.roster)) == 1,
+            not_before_seconds=not_before / 1e6,
         )
 
-    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds]) -> Timeline:
+    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0) -> Timeline:
         return simulate(
             fleet=self.fleet,
             costs={int(u): legs for u, legs in result.costs.items()},
             fits=fits,
             server_work=result.server_work,
             units=DECLARED,
+            not_before=not_before,
         )
 
     def _plain_sum(

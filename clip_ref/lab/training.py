@@ -11,7 +11,7 @@ from clip_ref.identities import beside, save_directory
 from clip_ref.lab.console import progress
 from clip_ref.lab.federated import Run, RunConfig, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.train import modelfile
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Source, load_task
 from clip_ref.train.pool import Pool
 from clip_ref.transcript import TranscriptWriter
 from clip_ref.values import Digest
@@ -66,7 +66,7 @@ def train(
     saved = None if init is None else modelfile.load(init)
     if saved is not None and saved.task != config.task:
         raise PreconditionError(rule="LAB-1", detail=f"{init} is a model for {saved.task}, not for {config.task}")
-    with Pool(config.task, clients=config.clients, workers=workers) as pool:
+    with Pool(config.source(), clients=config.clients, workers=workers) as pool:
         if saved is not None:
             saved.check(layout=pool.layout)
         if resume:
@@ -153,11 +153,12 @@ def words(found: dict[str, Any], out: Path) -> str:
     )
 
 
-def evaluate(path: Path) -> dict[str, Any]:
+def evaluate(path: Path, *, data_dir: str | None = None) -> dict[str, Any]:
     """The accuracy of a saved model on its task's unseen test."""
     saved = modelfile.load(path)
-    examples = len(load_task(saved.task).test[1])
-    with Pool(saved.task, clients=2, workers=1) as pool:
+    source = Source(task=saved.task, data_dir=data_dir)
+    examples = len(load_task(source).test[1])
+    with Pool(source, clients=2, workers=1) as pool:
         saved.check(layout=pool.layout)
         accuracy = pool.evaluate(saved.model)
     return {"model": str(path), "task": saved.task, "accuracy": accuracy, "examples": examples}
