@@ -5,6 +5,7 @@ sitting goes on behind the last. Rounds that should not have ended as they did a
 """
 
 import argparse
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -24,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from faulty import case_of, play, problem
 
 import clip_ref
-from clip_ref import keys
+from clip_ref import keys, rand
+from clip_ref.round import client
 
 ROOT: Final = Path(__file__).parent.parent
 TALLY: Final = ROOT / "benchmarks" / "results" / "faults.json"
@@ -127,6 +129,11 @@ class RememberedKey:
 
 def _ready() -> None:
     vars(keys)["Ed25519PublicKey"] = RememberedKey
+    derive = lru_cache(maxsize=4096)(rand.derive)  # both ends of a channel derive its keys; so would each by itself
+    for module in (rand, keys, client):
+        vars(module)["derive"] = derive
+    gc.freeze()
+    gc.set_threshold(100_000)
     signal.signal(signal.SIGALRM, _alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -379,6 +379,8 @@ def _audit_text(report: AuditReport, pinned: Path, *, own: bool) -> str:
         lines += [_columns(rows, (True, True, False, False)), ""]
         lines.append(f"model before round {report.rounds[0].round}: {report.model.hex()}")
         lines.append(f"model after round {report.rounds[-1].round}: {report.rounds[-1].model.hex()}")
+        if any(found.target for found in report.rounds):
+            lines.append(f"T* after round {report.rounds[-1].round}: {report.rounds[-1].target / 1e6:.3f} s")
     if report.chain is not None and report.holds:
         lines.append(f"digest at the end of the file: {report.chain.hex()}")
     if report.signed and report.rounds:

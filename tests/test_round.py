@@ -475,6 +475,14 @@ def test_a_bundle_that_its_sender_did_not_sign_is_refused(field: str) -> None:
     refused(there.clients[ME], "roster", Roster(tuple(bundles)), "KEY-9", PEER, "signature")
 
 
+@pytest.mark.rule("ROU-5", "KEY-8")
+def test_a_roster_with_an_id_that_the_directory_lacks_is_the_servers_fault() -> None:
+    there = walk(Leg.SHARE, params=HARDENED)
+    bundles = there.roster.bundles
+    made_up = attrs.evolve(bundles[4], sender=ClientId(8194))
+    refused(there.clients[ME], "roster", Roster((*bundles[:4], made_up)), "ROU-5", SERVER, "roster")
+
+
 @pytest.mark.rule("ROU-5", "AGR-4", "CTX-3")
 def test_a_bundle_of_another_round_is_refused() -> None:
     """With the same keys and a signature of its own: a replay."""

@@ -251,7 +251,7 @@ def test_what_precedes_the_entries(path: Path, history: bool) -> None:
     """All that it takes to begin: it is read back as it was."""
     state = first_state()
     if history:
-        state = State(state.session, RoundNumber(7), state.model, state.model + np.float32(1))
+        state = State(state.session, RoundNumber(7), state.model, state.model + np.float32(1), target=2**64 - 1)
     made = recorder(path, state=state)
     made.writer.close()
     with TranscriptReader(path) as reader:

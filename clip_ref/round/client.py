@@ -316,6 +316,11 @@ class Client:
             raise self._blame(SERVER, "ROU-5", "roster", "my own keys are not in it as I sent them")
         if isinstance(message, Roster):
             self._ctx = self._context.ctx(message.digest())
+        strangers = set(ids) - set(self._directory.keys) if self._params.hardened else set()
+        if strangers:
+            raise self._blame(
+                SERVER, "ROU-5", "roster", f"{sorted(strangers)} are in no pinned directory of identities"
+            )
         for bundle in bundles:
             bundle.check()
             if self._params.hardened and bundle.sender != self.me:
