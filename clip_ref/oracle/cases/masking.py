@@ -1,5 +1,7 @@
 """Cases of masking.   Spec: masking."""
 
+from typing import Any
+
 from clip_ref.oracle.case import Book
 from clip_ref.oracle.cases.small import ring
 from clip_ref.values import ClientId
@@ -24,7 +26,7 @@ def _mask(book: Book) -> None:
         ("peers on both sides", 32, 9, 5, (1, 4, 6, 9), signs),
         ("ids 0 and 2³² − 2", 32, 4, 2**31, (0, LAST), ("IdsSigned", *signs)),
         ("the smallest id", 32, 4, 0, (1, LAST), ("IdsSigned", "ReversedSign")),
-        ("64 bits", 64, 5, 4, (2, 7), ("MasksOf32Bits", *signs)),
+        ("64 bits", 64, 5, 4, (2, 7), signs),
         ("one element: less than a block of the keystream", 32, 1, 4, (2, 7), signs),
         ("17 elements: a block and a bit", 32, 17, 4, (2, 7), signs),
         ("no elements", 32, 0, 4, (2, 7), ()),
@@ -47,7 +49,6 @@ def _mask(book: Book) -> None:
             "MSK-1",
             *rules,
             comment=f"R − 1 and R/2 wrap, {bits} bits",
-            flags=("SumsSaturate",),
             ring_bits=bits,
             update=ring(-1, -1, -1, 1 << bits - 1, 1 << bits - 1, 0, bits=bits),
             self_seed=book.bytes("self seed"),
@@ -68,7 +69,7 @@ def _mask(book: Book) -> None:
             pair_seeds={ClientId(peer): pair},
             sender=me,
         )
-    known = {"ring_bits": 32, "self_seed": book.bytes("self"), "sender": 4}
+    known: dict[str, Any] = {"ring_bits": 32, "self_seed": book.bytes("self"), "sender": 4}
     seeds = {ClientId(u): book.bytes(f"seed {u}") for u in (2, 4, 7)}
     two = {u: seed for u, seed in seeds.items() if u != 4}
     flag = ("MasksWithItself",)
@@ -96,7 +97,7 @@ def _mask(book: Book) -> None:
 
 
 def _unmask(book: Book) -> None:
-    rules = ("MSK-6", "RND-3", "RND-4")
+    rules = ("MSK-6", "MSK-5", "RND-3", "RND-4")
     off = ("DanglingReversed", "DanglingLeftOn")
     cases: tuple[tuple[str, int, int, int, tuple[tuple[int, int], ...], tuple[str, ...]], ...] = (
         ("nobody dropped out", 32, 5, 3, (), ("SelfMasksLeftOn",)),
@@ -104,7 +105,7 @@ def _unmask(book: Book) -> None:
         ("a smaller one dropped out", 32, 5, 2, ((3, 1), (5, 1)), off),
         ("one in the middle", 32, 4, 2, ((3, 4), (5, 4)), off),
         ("two dropped out", 32, 9, 2, ((3, 1), (5, 1), (3, 4), (5, 4)), off),
-        ("64 bits", 64, 4, 2, ((3, 4), (5, 4)), ("MasksOf32Bits", *off)),
+        ("64 bits", 64, 4, 2, ((3, 4), (5, 4)), off),
         ("ids 0 and 2³² − 2", 32, 4, 1, ((2**31, 0), (2**31, LAST)), ("IdsSigned", *off)),
         ("no elements", 32, 0, 2, ((3, 4),), ()),
     )
@@ -124,7 +125,6 @@ def _unmask(book: Book) -> None:
         "MSK-1",
         *rules,
         comment="below 0 it wraps",
-        flags=("SumsSaturate",),
         ring_bits=32,
         total=ring(0, 1, -1, 0),
         self_seeds=[book.bytes("self seed")],

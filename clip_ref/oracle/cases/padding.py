@@ -20,27 +20,27 @@ def make(book: Book) -> None:
     wide = params(encoding=Encoding(ring_bits=64, weight_max=100))
     lone = params(grid=(1000,))
     graph, open_graph = graph_params(), graph_params(mean=Mean.DILUTE)
-    place, first, own, bucket = ("HeldPlacesLost",), ("WeightAtOwnLevel",), ("WeightAtFirst",), ("BucketLeftOut",)
+    first, own, bucket = ("WeightAtOwnLevel",), ("WeightAtFirst",), ("BucketLeftOut",)
     length = ("PaddingLeftOut", "HeldPlacesLost")
     rows: tuple[tuple[str, str, str, int, Params, int | None, tuple[str, ...]], ...] = (
+        ("PAD-4", "dilute: at the first, whatever the level", all_five, 750, dilute, None, (*first, "WeightInClear")),
+        ("PAD-4", "dilute: at the smallest level", all_five, 500, dilute, None, first),
+        ("PAD-4", "holder: at the first", all_five, 500, holder, None, first),
+        ("PAD-4", "holder, the whole model", all_five, 1000, holder, None, ("WeightInClear",)),
+        ("PAD-5", "levels: at the whole model's place", all_five, 1000, levels, None, ("LevelOffByOne",)),
+        ("PAD-5", "levels: in the middle", all_five, 750, levels, None, (*own, "LevelOffByOne")),
+        ("PAD-5", "levels: at the smallest level", all_five, 500, levels, None, (*own, "LevelOffByOne")),
+        ("PAD-6", "the first bucket", all_five, 1000, graph, 0, bucket),
+        ("PAD-6", "the last bucket", all_five, 500, graph, 3, bucket),
+        ("PAD-6", "no time: no bucket", all_five, 500, graph, None, ("NoTimeCounted",)),
+        ("PAD-6", "under dilute, too", all_five, 750, open_graph, 1, bucket),
+        ("PAD-2", "the whole model", all_five, 1000, dilute, None, ()),
         ("PAD-2", "three of five coordinates", three, 500, dilute, None, length),
-        ("PAD-2", "the whole model", all_five, 1000, dilute, None, ("WeightInClear",)),
-        ("PAD-2", "a single one, the last", "00001", 500, dilute, None, place),
+        ("PAD-2", "a single one, the last", "00001", 500, dilute, None, length),
+        ("PAD-2", "a single one, the first", "10000", 500, levels, None, ("PaddingLeftOut",)),
         ("PAD-1", "64 bits", three, 500, wide, None, length),
         ("PAD-1", "a grid of one level", all_five, 1000, lone, None, ()),
-        ("PAD-1", "on a graph buckets follow", all_five, 1000, graph, 2, ("BucketLeftOut", "WeightInClear")),
-        ("PAD-4", "dilute: at the first, whatever the level", three, 750, dilute, None, first),
-        ("PAD-4", "dilute: at the smallest level", three, 500, dilute, None, first),
-        ("PAD-4", "holder: at the first", three, 500, holder, None, first),
-        ("PAD-4", "holder, the whole model", all_five, 1000, holder, None, ("WeightInClear",)),
-        ("PAD-5", "levels: at the whole model's place", all_five, 1000, levels, None, ("WeightInClear", "LevelOffByOne")),
-        ("PAD-5", "levels: in the middle", three, 750, levels, None, (*own, "LevelOffByOne")),
-        ("PAD-5", "levels: at the smallest level", three, 500, levels, None, (*own, "LevelOffByOne")),
-        ("PAD-5", "levels: at a small level, with all held", all_five, 500, levels, None, own),
-        ("PAD-6", "the first bucket", all_five, 1000, graph, 0, bucket),
-        ("PAD-6", "the last bucket", three, 500, graph, 3, bucket),
-        ("PAD-6", "no time: no bucket", three, 500, graph, None, ("NoTimeCounted",)),
-        ("PAD-6", "under dilute, too", three, 750, open_graph, 1, bucket),
+        ("PAD-1", "on a graph buckets follow", three, 750, graph, 2, bucket),
     )
 
     def pad(valid: bool, rules: tuple[str, ...], comment: str, flags: tuple[str, ...], **values: Any) -> None:
@@ -50,14 +50,16 @@ def make(book: Book) -> None:
     for rule, comment, held, keep, found, number, flags in rows:
         bits = found.encoding.ring_bits
         coded = book.bytes("coded", held.count("1") * bits // 8)
-        rules = tuple(dict.fromkeys((rule, "PAD-2", "PAD-4" if found.policy.mean is not Mean.LEVELS else "PAD-5", "PAD-1")))
+        slots = ("PAD-4", "PAD-5") if found.policy.mean is Mean.LEVELS else ("PAD-4",)
+        buckets = ("PAD-6",) if found.neighbours else ()
+        rules = tuple(dict.fromkeys((rule, "PAD-2", *slots, *buckets, "PAD-1")))
         pad(
             True, rules, comment, flags, coded=coded, held=_bits(held), keep=keep, weight=9, params=found, bucket=number
         )
     for weight in (1, 100):
         pad(
             True,
-            ("PAD-4", "PAD-2"),
+            ("PAD-4", "PAD-2", "PAD-1"),
             f"weight {weight}",
             ("WeightInClear",),
             coded=ring(-1, 0, 2**31),

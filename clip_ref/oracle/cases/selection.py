@@ -68,12 +68,12 @@ def _orders(book: Book) -> None:
         )
 
     rank = ("SEL-2", "SEL-1")
-    order("rank: all, ranked", rank, "SlackUnderRank")
-    order("rank does not know κ", rank, "SlackUnderRank", "ThresholdUnderRank", threshold=0)
+    order("rank: all, ranked", rank)
+    order("rank does not know κ", rank, threshold=0)
     order("rank, among equals", rank, "TiesToLargerIndex", scores=_scores(2, 2, 1, 1))
     strict: dict[str, Any] = {"selection": Selection.STRICT}
     order("strict: the invariant ones", ("SEL-3", "SEL-1", "INV-8"), "StrictTakesAll", **strict)
-    order("strict, κ = 0: nobody", ("SEL-3", "INV-8"), "StrictTakesAll", "InvariantAtThreshold", threshold=0, **strict)
+    order("strict, κ = 0: nobody", ("SEL-3", "INV-8"), "StrictTakesAll", threshold=0, **strict)
     order("strict, κ huge: everybody", ("SEL-3", "SEL-1", "INV-8"), threshold=10_000, **strict)
     paper: dict[str, Any] = {"selection": Selection.PAPER}
     rules = ("SEL-4", "SEL-1", "INV-8", "RND-5")
@@ -83,15 +83,16 @@ def _orders(book: Book) -> None:
     order("paper, κ huge: ranked", ("SEL-4", "SEL-1", "INV-8"), threshold=10_000, **paper)
     order("paper, all alike: none is invariant", rules, *slack[:2], slack[3], scores=_scores(*[5] * 9), **paper)
     order("paper, another layer: another permutation", rules, slack[3], scores=_scores(1, 9, 9, 9, 9, layer="é2"), **paper)
-    short = {"entropy": book.bytes("entropy", 31), "round": 7, "scores": mixed, "policy": policy(mean=Mean.DILUTE, **paper)}
-    book.invalid("selection.order", "RND-5", comment="paper takes 32 bytes of entropy", **short)
+    short: dict[str, Any] = {"entropy": book.bytes("entropy", 31), "round": 7, "scores": mixed, "policy": policy(mean=Mean.DILUTE, **paper)}
+    book.invalid("selection.order", "RND-5", "SEL-4", comment="paper takes 32 bytes of entropy", **short)
     aged: dict[str, Any] = {"age_cap": 4}
     cap = ("SEL-5", "SEL-1")
     for round in (4, 5, 7, LAST):
-        order(f"A = 4 in round {round}", cap, "AgeCapShifted", "AgeCapLeftOut", round=round, **aged)
+        flags = ("AgeCapLeftOut",) if round == 4 else ("AgeCapLeftOut", "AgeCapShifted")
+        order(f"A = 4 in round {round}", cap, *flags, round=round, **aged)
     order("A larger than the layer, and nobody's turn", cap, "AgeCapShifted", round=9, age_cap=10)
-    order("A = 4 under strict", ("SEL-5", "SEL-3", "INV-8"), "AgeCapLeftOut", **aged, **strict)
-    order("A = 4 under paper: in the slack, too", ("SEL-5", "SEL-4", "INV-8", "RND-5"), "AgeCapLeftOut", **aged, **paper)
+    order("A = 4 under strict", ("SEL-5", "SEL-3", "SEL-1", "INV-8"), "AgeCapLeftOut", **aged, **strict)
+    order("A = 4 under paper: in the slack, too", ("SEL-5", "SEL-4", "SEL-1", "INV-8", "RND-5"), "AgeCapLeftOut", **aged, **paper)
 
 
 def _selected(book: Book) -> None:
@@ -114,7 +115,7 @@ def _selected(book: Book) -> None:
 
     cut = ("SEL-6", "SEL-2", "SEL-1")
     select("1000 ‰ prunes nothing", cut, "KeepsOneFewer", keep=1000)
-    select("half", cut, "PrunesMostChanged", keep=500)
+    select("half", cut, "MostChangedFirst", keep=500)
     select("550 ‰ of ten are five", cut, "KeptRoundedUp", keep=550)
     select("549 ‰ of ten are five", cut, "KeptRoundedUp", keep=549)
     select("599 ‰ of ten are five, and prune what 500 ‰ do", cut, "KeptRoundedUp", keep=599)
@@ -127,26 +128,26 @@ def _selected(book: Book) -> None:
     select("each layer by itself", cut, "NoneLeft", "KeptRoundedUp", keep=333, scores=three)
     select("no layer", ("SEL-6",), keep=500, scores=())
     strict: dict[str, Any] = {"selection": Selection.STRICT}
-    fewer = ("SEL-7", "SEL-3", "SEL-6", "INV-8")
+    fewer = ("SEL-7", "SEL-3", "SEL-6", "SEL-1", "INV-8")
     select("strict: fewer invariant than asked for", fewer, "StrictTakesAll", keep=100, **strict)
     select("strict, κ = 0: nothing goes", fewer, "StrictTakesAll", keep=500, threshold=0, **strict)
-    select("strict, more than enough", ("SEL-6", "SEL-3", "INV-8"), keep=900, threshold=10_000, **strict)
-    layers = (_scores(1, 1, 4, layer="low", scale=10), _scores(100, 130, 170, layer="high", scale=10))
+    select("strict, more than enough", ("SEL-6", "SEL-3", "SEL-1", "INV-8"), keep=900, threshold=10_000, **strict)
+    layers = (_scores(100, 130, 170, layer="high"), _scores(1, 1, 4, layer="low"))
     select(
         "each layer is held against its own mean",
-        ("INV-8", "SEL-3", "SEL-6"),
+        ("INV-8", "SEL-3", "SEL-6", "SEL-1"),
         "ThresholdOfAnotherLayer",
         keep=1,
         scores=layers,
         **strict,
     )
     paper: dict[str, Any] = {"selection": Selection.PAPER}
-    some = ("SEL-6", "SEL-4", "INV-8", "RND-5")
+    some = ("SEL-6", "SEL-4", "SEL-1", "INV-8", "RND-5")
     select("paper: slack is a prefix of the permutation", some, "SlackByRank", "SlackByIndex", keep=200, **paper)
     select("paper, κ = 0: random dropout", some, "SlackByRank", "SlackByIndex", keep=500, threshold=0, **paper)
     twice = (_scores(*[5] * 8, layer="left"), _scores(*[5] * 8, layer="right"))
     select("paper: alike layers have different slack", some, "SlackForAllLayers", keep=500, scores=twice, **paper)
-    aged = ("SEL-7", "SEL-5", "SEL-2", "SEL-6")
+    aged = ("SEL-7", "SEL-5", "SEL-2", "SEL-6", "SEL-1")
     select("an age cap that leaves too few", aged, "AgeCapAfterCut", "AgeCapLeftOut", keep=1, age_cap=4)
     select("an age cap that leaves enough: others go instead", aged, "AgeCapAfterCut", keep=500, age_cap=4)
     for comment, keep in (("a keep level of 0 ‰", 0), ("a keep level of 1001 ‰", 1001)):

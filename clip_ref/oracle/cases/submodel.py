@@ -15,25 +15,26 @@ def _model(size: int) -> Floats:
 
 def make(book: Book) -> None:
     """Into a sub-model, and back."""
-    two, boundary = ("HeldByOneEnd",), ("FlattenedChannelsLast",)
+    boundary = ("FlattenedChannelsLast",)
     cases: tuple[tuple[str, Layout, dict[str, list[int]], tuple[str, ...]], ...] = (
         ("everything", dense(), {"hidden": [0, 1, 2]}, ()),
-        ("without the neuron in the middle", dense(), {"hidden": [0, 2]}, ("OutgoingStay",)),
-        ("one neuron is left", dense(), {"hidden": [1]}, ("OutgoingStay",)),
-        ("two layers", two_layers(), {"first": [1], "second": [0]}, two),
-        ("one layer whole", two_layers(), {"first": [0, 1], "second": [1]}, ("OutgoingStay",)),
+        ("without the neuron in the middle", dense(), {"hidden": [0, 2]}, ()),
+        ("one neuron is left", dense(), {"hidden": [1]}, ()),
+        ("two layers", two_layers(), {"first": [1], "second": [0]}, ()),
+        ("one layer whole", two_layers(), {"first": [0, 1], "second": [1]}, ()),
         ("the first channel, behind a flattening", flattened(), {"conv": [0]}, boundary),
         ("the second channel", flattened(), {"conv": [1]}, boundary),
-        ("a unit of a recurrent layer, with both of its gates", recurrent(), {"cell": [1]}, two),
+        ("a unit of a recurrent layer, with both of its gates", recurrent(), {"cell": [1]}, ()),
     )
     sizes: list[int] = []
     for comment, layout, kept, flags in cases:
         small = book.valid(
             "submodel.extract",
             "SUB-2",
+            "SUB-1",
             "LAY-5",
             comment=comment,
-            flags=flags,
+            flags=("ExtractedWholeTensors", *flags) if comment != "everything" else flags,
             model=_model(layout.size),
             layout=layout,
             kept=kept,
@@ -52,9 +53,10 @@ def make(book: Book) -> None:
         book.valid(
             "submodel.expand",
             "SUB-4",
+            "SUB-3",
             "LAY-5",
             comment=comment,
-            flags=flags,
+            flags=flags if comment == "everything" else ("ExpandedAtTheFront", *flags),
             delta=_model(size),
             layout=layout,
             kept=kept,
@@ -71,7 +73,7 @@ def make(book: Book) -> None:
     good: dict[str, Any] = {"model": _model(12), "layout": dense(), "kept": {"hidden": [0, 2]}}
     for size in (11, 13, 8, 0):
         comment = f"a model of {size} weights, where there are 12"
-        book.invalid("submodel.extract", "SUB-1", comment=comment, **good | {"model": _model(size)})
+        book.invalid("submodel.extract", "SUB-1", comment=comment, flags=("ModelSizeNotChecked",), **good | {"model": _model(size)})
     bad: tuple[tuple[str, dict[str, list[int]]], ...] = (
         ("a layer that keeps none", {"hidden": []}),
         ("the same neuron twice", {"hidden": [1, 1]}),
@@ -82,11 +84,11 @@ def make(book: Book) -> None:
         ("a layer too many", {"hidden": [0], "other": [0]}),
     )
     for comment, kept in bad:
-        book.invalid("submodel.extract", "LAY-4", "SUB-1", comment=comment, flags=("KeptNotChecked",), **good | {"kept": kept})
+        book.invalid("submodel.extract", "LAY-4", "SUB-1", comment=comment, **good | {"kept": kept})
     for size in (7, 9, 12, 0):
         comment = f"an update of {size} numbers, for a sub-model of 8"
         known = {"layout": dense(), "kept": {"hidden": [0, 2]}}
-        book.invalid("submodel.expand", "SUB-3", comment=comment, delta=_model(size), **known)
+        book.invalid("submodel.expand", "SUB-3", comment=comment, flags=("UpdateSizeNotChecked",), delta=_model(size), **known)
     book.invalid(
         "submodel.expand", "LAY-4", comment="a layer that keeps none", delta=f32(), layout=dense(), kept={"hidden": []}
     )
