@@ -35,7 +35,6 @@ from rounds import (
     walk,
     weight_of,
 )
-from strategies import rosters
 
 from clip_ref.agreement import record_commitment, seed_commitment, share_commitment
 from clip_ref.canonical import model_digest
@@ -58,6 +57,7 @@ from clip_ref.messages import (
     ShareKeys,
     Unmask,
 )
+from clip_ref.oracle.strategies import rosters
 from clip_ref.params import NO_PRUNING, PAPER_POLICY, Mean, Params, PruningPolicy, Selection
 from clip_ref.round import Assignment, Client, DropOut, Leg, LegCost, RoundResult, Server, State, Work, ids, run_round
 from clip_ref.round.journal import MemoryJournal
