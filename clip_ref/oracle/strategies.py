@@ -265,6 +265,7 @@ def policies(draw: st.DrawFn, mean: Mean | None = None, selection: Selection | N
         anonymity_blocks=draw(st.booleans()),
         min_roster=draw(st.integers(0, 20)),
         warm_up=draw(st.integers(1, 4)),
+        deadline=draw(st.one_of(st.just(0), st.integers(0, 2**53 - 1))),
     )
 
 
