@@ -112,8 +112,6 @@ def _candidates(book: Book) -> None:
     _plan(book, "p = 500 ‰ of an odd number", twice, _fleet(10, 20, 30, 50, 55), "CandidatesUp", margin=0)
     _plan(book, "a single client is no candidate", twice, _fleet(10))
     _plan(book, "two clients, p = 500 ‰", twice, _fleet(10, 15))
-    late = {u: record(LAST, LAST, 5, up=LAST // u) for u in (1, 2, 3)}
-    _plan(book, "alike once saturated", "IDN-2", late, "SaturatesTooLate", straggler_share=400)
     some = _fleet(10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
     some |= {u: attrs.evolve(some[u], has_time=False) for u in (2, 4, 6, 8, 10)}
     _plan(book, "⌊p · n_v⌋, not ⌊p · n⌋", "IDN-3", some, "InvalidCounted", margin=0)
@@ -185,6 +183,8 @@ def _stragglers(book: Book) -> None:
     _plan(book, "1000 · e passes 64 bits", enter, pair(2**54 + 2**49, 2**54), "MarginOverflows", margin=0)
     _plan(book, "T* is the longest time: nobody is slower", leave, pair(LAST, LAST), margin=0)
     _plan(book, "T* = 0", enter, pair(1, 0))
+    late = {u: record(LAST, LAST, 5, up=LAST // u) for u in (1, 2, 3)}
+    _plan(book, "alike once saturated", "IDN-2", late, "SaturatesTooLate", straggler_share=400)
 
 
 def _block_fleet(levels: Mapping[int, int]) -> dict[int, TimeRecord]:
