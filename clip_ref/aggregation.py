@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_ref.codec import decode_mean
+from clip_ref.codec import BLOCK, decode_mean
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.params import Mean, Params
 from clip_ref.values import ClientId, Floats, RingVector, check_finite
@@ -108,11 +108,17 @@ def aggregate(
         )
     check_finite(model, rule="AGG-5", name="the model")
     slots = read_slots(total=total, size=size, params=params)
-    if params.policy.mean is Mean.LEVELS:
-        weight = level_weights(slots=slots, held=held, size=size, grid=params.policy.grid)
-    else:
-        weight = np.full(size, sum(slots), dtype=np.int64)
-    mean = decode_mean(total=total[:size], weight=weight, encoding=params.encoding)
-    following = (model.astype(np.float64) + mean).astype(np.float32)
+    levels = params.policy.grid if params.policy.mean is Mean.LEVELS else ()
+    masks = {keep: held(keep) for keep, slot in zip(levels, slots, strict=False) if slot}
+    following = np.empty(size, dtype=np.float32)
+    for at in range(0, size, BLOCK):  # what is in between stays in a core's own cache
+        here = slice(at, min(at + BLOCK, size))
+        part = {keep: mask[here] for keep, mask in masks.items()}
+        length = here.stop - at
+        if levels:
+            weight = level_weights(slots=slots, held=part.__getitem__, size=length, grid=levels)
+        else:
+            weight = np.full(length, sum(slots), dtype=np.int64)
+        following[here] = model[here] + decode_mean(total=total[here], weight=weight, encoding=params.encoding)
     following.flags.writeable = False
     return Aggregate(following, slots, read_histogram(total=total, size=size, params=params))

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_ref import keys, rand, shamir, wire
+from clip_ref import graph, keys, rand, shamir, wire
 from clip_ref.aggregation import Aggregate
 from clip_ref.canonical import digest, mask_context, model_digest
 from clip_ref.errors import SERVER, ClipError, ContributionError, PreconditionError, RoundAborted, TranscriptError
@@ -27,20 +27,28 @@ from clip_ref.messages import (
     Header,
     MaskedInput,
     Message,
+    Neighbourhood,
     Open,
     Roster,
     ServerMessage,
     ShareKeys,
     Unmask,
 )
+from clip_ref.params import Params
 from clip_ref.round import Server, State
 from clip_ref.transcript import Ended, Opening, Passed, TranscriptReader
 from clip_ref.values import ClientId, Digest, RoundNumber, SecretKey, Seed
 
-_LEGS: Final[tuple[tuple[type[ServerMessage], type[ClientMessage]], ...]] = (
-    (Open, Advertise), (Roster, ShareKeys), (Deliver, MaskedInput), (Announce, Unmask),
-)  # fmt: skip
-_HARDENED_LEGS: Final = (*_LEGS[:3], (Announce, Consistent), (Agreed, Unmask))
+_Legs = tuple[tuple[type[ServerMessage], type[ClientMessage]], ...]
+
+
+def _legs(params: Params) -> _Legs:
+    """What the server asks on each leg, and what it is answered."""
+    roster = Neighbourhood if params.neighbours else Roster
+    first: _Legs = ((Open, Advertise), (roster, ShareKeys), (Deliver, MaskedInput))
+    last: _Legs = ((Announce, Consistent), (Agreed, Unmask)) if params.hardened else ((Announce, Unmask),)
+    return first + last
+
 
 _KINDS: Final[Mapping[str, type[Message]]] = {kind.__name__: kind for kind in wire.KINDS}
 
@@ -102,6 +110,9 @@ class RoundReport:
     model: Digest
     """The digest of the model after the round: the same as before if it was aborted."""
 
+    target: int
+    """On a graph T* in µs for the next round, from this one's histogram; the one before if it was aborted. In a clique 0."""
+
     aborted: str
     """Why there is no sum; empty if there is one."""
 
@@ -124,6 +135,9 @@ class AuditReport:
 
     model: Digest | None
     """The digest of the model before the first round, as the transcript has it: where the one before must have ended."""
+
+    target: int
+    """On a graph T* in µs for the first round, as the transcript has it, likewise; 0: none."""
 
     chain: Digest | None = attrs.field(repr=False)
     """The digest after the last entry: whoever noted it elsewhere can tell any later change, rounds cut off included."""
@@ -149,13 +163,9 @@ def audit(*, path: Path, directory: Directory = NO_IDENTITIES) -> AuditReport:
     try:
         reader = TranscriptReader(path)
     except TranscriptError as error:
-        return AuditReport(False, 0, None, None, (), _finding(error, None, error.entry))
+        return AuditReport(False, 0, None, 0, None, (), _finding(error, None, error.entry))
     with reader:
         params = reader.opening.params
-        if params.neighbours:
-            raise PreconditionError(
-                rule="AUD-3", detail="only transcripts of cliques can be audited, this one is of a graph"
-            )
         if params.hardened and not directory.keys:
             raise PreconditionError(
                 rule="AUD-1", detail="a transcript at security level `hardened` needs the clients' identities"
@@ -168,8 +178,9 @@ def audit(*, path: Path, directory: Directory = NO_IDENTITIES) -> AuditReport:
             auditor.done()
         except ClipError as error:
             finding = _finding(error, auditor.round, reader.number)
-        model = model_digest(reader.opening.state.model)
-        return AuditReport(params.hardened, reader.number, model, reader.chain, tuple(auditor.reports), finding)
+        state, rounds = reader.opening.state, tuple(auditor.reports)
+        model = model_digest(state.model)
+        return AuditReport(params.hardened, reader.number, model, state.target, reader.chain, rounds, finding)
 
 
 def _finding(error: ClipError, round: int | None, entry: int) -> Finding:
@@ -237,6 +248,8 @@ class _Auditor:
         number = wire.header(entry.data).round
         if number != self._state.round:
             raise _blame(SERVER, "AUD-2", "round", f"is {number}, where round {self._state.round} is next")
+        if self._state.target and (number == 1 or not self._opening.params.neighbours):
+            raise _blame(SERVER, "AUD-5", "target", "must be 0: no round of a graph came before")
         return _Replay(self._opening, self._state, self._directory, self._used)
 
     def done(self) -> None:
@@ -259,7 +272,7 @@ class _Replay:
         self._server = Server(params=params, layout=opening.layout, state=state, directory=directory)
         context = self._server.context
         self._header = Header(context.session, context.round, SERVER)
-        self._legs = _HARDENED_LEGS if params.hardened else _LEGS
+        self._legs = _legs(params)
         self._at = -1
         self._asked: dict[ClientId, int] = {}
         self._due: dict[ClientId, ServerMessage] = {}
@@ -296,9 +309,8 @@ class _Replay:
         server, down = self._server, self._legs[place][0]
         if down is Open:
             self._opening_message = server.open()
-        elif down is Roster:
-            roster = server.close_advertise()
-            self._due = dict.fromkeys(server.u1, roster)
+        elif down in (Roster, Neighbourhood):
+            self._due = dict(server.rosters(server.close_advertise()))
         elif down is Deliver:
             self._due = dict(server.close_share())
         elif down is Announce:
@@ -306,7 +318,7 @@ class _Replay:
             self._due = dict.fromkeys(server.u3, announce)
         else:
             agreed = server.close_consistency()
-            self._due = dict.fromkeys(server.u3, agreed)
+            self._due = {u: server.agreed_for(agreed, u) for u in server.u3}
         self._at = place
 
     def _lie(self, client: ClientId, found: Message, expected: ServerMessage) -> ContributionError:
@@ -317,19 +329,28 @@ class _Replay:
                 "directory": "is not the digest of the pinned directory of identities",
                 "model": "is not the digest of the model that the rounds before yielded",
                 "history": "is not the digest of the last differing model before that one",
-                "target": "is not 0, as in every clique",
+                "target": "is not T* of the last round that came to a sum, 0 if there is none",
             }
             fields = [name for name in what if getattr(found.context, name) != getattr(expected.context, name)]
             return _blame(SERVER, "AUD-5", fields[0], what[fields[0]])
         if isinstance(found, Roster) and isinstance(expected, Roster):
             ids = _differing((b.sender for b in found.bundles), (b.sender for b in expected.bundles))
             return _blame(SERVER, "AUD-6", "roster", f"to client {client}: {ids}: not the keys that arrived")
+        if isinstance(found, Neighbourhood) and isinstance(expected, Neighbourhood):
+            if (found.count, found.root) != (expected.count, expected.root):
+                return _blame(SERVER, "AUD-6", "root", f"to client {client}: not that of the keys that arrived")
+            ids = _differing((m.bundle.sender for m in found.members), (m.bundle.sender for m in expected.members))
+            return _blame(SERVER, "AUD-6", "members", f"to client {client}: {ids}: not its neighbours as they are")
         if isinstance(found, Deliver) and isinstance(expected, Deliver):
+            if found.u2 != expected.u2:
+                return _blame(SERVER, "AUD-7", "u2", f"to client {client}: not those whose shares arrived")
             if found.envelopes == expected.envelopes:
                 return _blame(SERVER, "AUD-7", "model", f"to client {client}: not the one that was announced")
             ids = _differing((e.peer for e in found.envelopes), (e.peer for e in expected.envelopes))
             return _blame(SERVER, "AUD-7", "envelopes", f"to client {client}: {ids}: not those that its peers sent")
         if isinstance(found, Announce) and isinstance(expected, Announce):
+            if found.u3 != expected.u3:
+                return _blame(SERVER, "AUD-8", "u3", f"to client {client}: not those whose inputs arrived")
             ids = _differing(found.survivors, expected.survivors)
             return _blame(SERVER, "AUD-8", "survivors", f"to client {client}: {ids}: not those whose inputs arrived")
         signers = [u for u, _ in cast("Agreed", found).signatures], [u for u, _ in cast("Agreed", expected).signatures]
@@ -396,7 +417,8 @@ class _Replay:
         if entry.model is None:
             raise _blame(SERVER, "AUD-12", "end", "the round is said to be aborted, but the server had got its sum")
         self._check_sum(entry, aggregate)
-        self.following = self._state.completed(aggregate.model)
+        target = graph.target(histogram=aggregate.histogram, params=self._params)
+        self.following = self._state.completed(aggregate.model, target=target)
         return self._report(server.sum_digest, "")
 
     def _arrived(self) -> tuple[tuple[ClientId, ...], ...]:
@@ -407,7 +429,8 @@ class _Replay:
     def _so_far(self) -> str:
         """How far a round got that ended before its last leg."""
         stage = self._at + 1 if self._params.hardened or self._at < 3 else 5
-        return f"U{stage} had {len(self._arrived()[stage - 1])} clients; {self._params.threshold} are needed to go on"
+        need = self._params.min_survivors if stage <= 3 else self._params.threshold
+        return f"U{stage} had {len(self._arrived()[stage - 1])} clients; {need} are needed to go on"
 
     def _check_sum(self, entry: Ended, aggregate: Aggregate) -> None:
         """AUD-11: the sum, computed in two ways, and the next model are those that the server says."""
@@ -421,14 +444,12 @@ class _Replay:
     def _bare(self) -> NDArray[np.uint64]:
         """AUD-11: the sum once more, apart from the server's code: 64-bit words for every ring, one mask at a time."""
         server, params, ring = self._server, self._params, self._server.sizes.ring
-        roster = Roster(tuple(bundle for _, bundle in sorted(server.u1.items())))
-        ctx = mask_context(ctx=server.context.ctx(roster.digest()), u2=server.u2)
-        numbers = {u: x for x, u in enumerate(sorted(server.u1), start=1)}
-        helpers = [self._unmasks[u] for u in sorted(self._unmasks)[: params.threshold]]
+        ctx, holders = self._holders()
         total = self._total.copy()
 
         def secret(owner: ClientId, kind: str) -> bytes:
-            shares = {numbers[h.sender]: dict(getattr(h, kind))[owner] for h in helpers}
+            there = [(x, u) for x, u in enumerate(holders[owner], start=1) if u in self._unmasks]
+            shares = {x: dict(getattr(self._unmasks[u], kind))[owner] for x, u in there[: params.threshold]}
             return shamir.combine(shares=shares, threshold=params.threshold)
 
         def mask(seed: Seed) -> NDArray[np.uint64]:
@@ -438,10 +459,27 @@ class _Replay:
             total -= mask(keys.self_mask_seed(self_seed=Seed(secret(u, "self_shares")), me=u, ctx=ctx))
         for gone in sorted(set(server.u2) - set(server.u3)):
             key = SecretKey(secret(gone, "key_shares"))
-            for u in server.u3:
+            for u in set(holders[gone]) & set(server.u3):
                 seed = keys.pair_seed(secret=key, me=gone, peer=u, peer_key=server.u1[u].mask_key, ctx=ctx)
                 total = total + mask(seed) if gone < u else total - mask(seed)
         return total & np.uint64(ring.modulus - 1)
+
+    def _holders(self) -> tuple[Digest, dict[ClientId, tuple[ClientId, ...]]]:
+        """The context that masks derive from, and who holds shares of whose secrets, ascending: worked out anew."""
+        server, degree = self._server, self._params.neighbours
+        everybody = tuple(sorted(server.u1))
+        bundles = tuple(server.u1[u] for u in everybody)
+        if not degree:
+            ctx = server.context.ctx(Roster(bundles).digest())
+            return mask_context(ctx=ctx, u2=server.u2), dict.fromkeys(everybody, everybody)
+        encoded = [wire.encode(bundle, attrs.evolve(self._header, sender=bundle.sender)) for bundle in bundles]
+        root = graph.merkle_root([graph.leaf(position=p, bundle=data) for p, data in enumerate(encoded)])
+        ctx = server.context.ctx(graph.roster_digest(root=root, count=len(everybody)))
+        seed, found = graph.graph_seed(ctx=ctx), {}
+        for p, u in enumerate(everybody):
+            near = graph.neighbours(seed=seed, count=len(everybody), degree=degree, position=p)
+            found[u] = tuple(everybody[q] for q in sorted((p, *near)))
+        return mask_context(ctx=ctx, u2=[p for p, u in enumerate(everybody) if u in server.u2]), found
 
     def _report(self, sum_digest: Digest | None, aborted: str) -> RoundReport:
         u1, u2, u3, u4, u5 = self._arrived()
@@ -462,6 +500,7 @@ class _Replay:
             drop_outs=dict(sorted(drop_outs.items())),
             sum_digest=sum_digest,
             model=model_digest(self.following.model),
+            target=self.following.target,
             aborted=aborted,
             signatures=self._server.work.signatures,
             upload_bytes=self._upload_bytes,
@@ -482,6 +521,7 @@ def as_dict(report: AuditReport) -> dict[str, Any]:
         "signed": report.signed,
         "entries": report.entries,
         "model": report.model and report.model.hex(),
+        "target": report.target,
         "chain": report.chain and report.chain.hex(),
         "rounds": [attrs.asdict(found, value_serializer=plain) for found in report.rounds],
         "finding": finding,

@@ -160,15 +160,17 @@ class Writer:
 class Reader:
     """Takes canonical fields off a byte string; whatever does not fit is a `WireError` that names `culprit`."""
 
-    def __init__(self, data: bytes, *, rule: str, culprit: int = SERVER) -> None:
+    def __init__(self, data: bytes, *, rule: str, limits: str = "", culprit: int = SERVER) -> None:
         self._data = memoryview(data)
         self._at = 0
         self._rule = rule
+        self._limits = limits or rule
         self.culprit = culprit
 
-    def refuse(self, field: str, detail: str) -> WireError:
-        """The error to raise for `field`."""
-        return WireError(rule=self._rule, culprit=self.culprit, field=field, detail=detail)
+    def refuse(self, field: str, detail: str, *, limit: bool = False) -> WireError:
+        """The error to raise for `field`; `limit`: for an announced length."""
+        rule = self._limits if limit else self._rule
+        return WireError(rule=rule, culprit=self.culprit, field=field, detail=detail)
 
     def passes(self, expected: bytes) -> bool:
         """Whether `expected` comes next; if so, it is passed over."""
@@ -193,7 +195,7 @@ class Reader:
         """The next 32-bit length, refused above `limit` before anything is allocated."""
         value = self.unsigned(32, field)
         if value > limit:
-            raise self.refuse(field, f"announces {value} entries, at most {limit} are allowed")
+            raise self.refuse(field, f"announces {value} entries, at most {limit} are allowed", limit=True)
         return value
 
     def client(self, field: str) -> ClientId:

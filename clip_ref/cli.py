@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,19 +16,21 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
-from clip_ref import __version__
+from clip_ref import __version__, graph
 from clip_ref.audit import AuditReport, audit
 from clip_ref.audit import as_dict as audit_json
 from clip_ref.errors import SERVER, ClipError, PreconditionError
-from clip_ref.identification import Plan, elapsed, identify
+from clip_ref.identification import Plan, Reason, Verdict, elapsed, identify, valid
 from clip_ref.identities import DIRECTORY_FILE, SECRETS, beside, load_directory, new_identities
 from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import TimeRecord
 from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Params, SecurityLevel
-from clip_ref.values import ClientId, RoundNumber
+from clip_ref.values import ClientId, RoundNumber, saturate
 
 if TYPE_CHECKING:
     from clip_ref.attacks import Attack, AttackResult
+    from clip_ref.oracle.report import Report
+    from clip_ref.oracle.rules import Rule
 
 OK: Final = 0
 FAILED: Final = 1
@@ -40,6 +43,9 @@ ATTACK_SEED: Final = 1
 """Attacks draw everything from it."""
 
 WEIGHT_MAX: Final = Encoding().weight_max
+
+MOST_BITS: Final = 256
+"""The largest security parameter that can be asked for."""
 
 EXIT_CODES: Final = """exit codes:
   0    done, and every check held
@@ -107,9 +113,36 @@ def _parser() -> argparse.ArgumentParser:
         "which --resume goes on with the same result.",
     )
     train.add_argument("--out", type=Path, required=True, help="directory to write to; made if its parent is there")
-    train.add_argument("--task", default="digits", help="what to learn (default: digits)")
+    train.add_argument(
+        "--task", default="digits", help="digits, cifar10, mnist, femnist or shakespeare (default: digits, which ship)"
+    )
+    train.add_argument(
+        "--data-dir", default=None, metavar="DIR", help="where the task's data are, in their published format"
+    )
+    train.add_argument(
+        "--partition",
+        default="natural",
+        metavar="HOW",
+        help="natural: by writer, role or user; iid; dirichlet:ALPHA; devices:SHARE, the slow clients' share of two classes "
+        "(default: natural)",
+    )
+    train.add_argument(
+        "--examples",
+        type=int,
+        default=None,
+        metavar="N",
+        help="train on so many examples; time is billed for all (default: all)",
+    )
     train.add_argument("--method", default="clip", help="none, random, exclude, clip-paper or clip (default: clip)")
-    train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 50 (default: 20)")
+    train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 500 (default: 20)")
+    train.add_argument(
+        "--neighbours",
+        type=int,
+        default=0,
+        metavar="K",
+        help="a graph on which each client masks and shares with K others, K even (default: everybody with everybody, "
+        "and above 255 clients the K and t that `graph` prints)",
+    )
     train.add_argument(
         "--stragglers", type=int, default=None, help="how many of them are slow, at most half (default: a fifth)"
     )
@@ -147,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         "Print the accuracy of a model that `train` saved, on its task's unseen test.",
     )
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="a model.npz")
+    evaluate.add_argument("--data-dir", default=None, metavar="DIR", help="where the task's data are")
 
     plan = command(
         "plan",
@@ -176,6 +210,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
+    plan.add_argument(
+        "--graph",
+        action="store_true",
+        help="as on a graph: T* from a histogram of these times, and everybody's own verdict by it",
+    )
     plan.add_argument("--round", type=int, default=3, help="the round's number: nobody prunes in 1 and 2 (default: 3)")
 
     attack = command(
@@ -187,9 +226,39 @@ def _parser() -> argparse.ArgumentParser:
         "got, and the rule that stopped or bounded it.",
     )
     attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
+    _add_graph(command)
     _add_audit(command)
     _add_keys(commands, command)
+    _add_vectors(commands, command)
+    _add_conformance(command)
     return parser
+
+
+def _add_graph(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sizes = command(
+        "graph",
+        _graph,
+        "how many neighbours and shares a graph needs",
+        "Print the least k, the neighbours of each client, and t, the shares that give a secret\n"
+        "back, that keep a graph of N clients safe, by exact hypergeometric tails.",
+    )
+    sizes.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
+    for name, what in (("corrupt", "collude with the server"), ("dropped", "drop out")):
+        sizes.add_argument(
+            f"--{name}",
+            type=_ratio("1"),
+            default=100,
+            metavar="SHARE",
+            help=f"share of them that may {what}, 0 to 1 (default: 0.1)",
+        )
+    for name, default, what in (
+        ("security", 40, "a client is exposed with a probability of at most 2^-BITS"),
+        ("failure", 30, "a round aborts with a probability of at most 2^-BITS"),
+        ("grinding", 0, "a malicious server may try 2^BITS graphs and choose"),
+    ):
+        sizes.add_argument(
+            f"--{name}", type=_bits, default=default, metavar="BITS", help=f"{what} (default: {default})"
+        )
 
 
 def _add_audit(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -234,6 +303,78 @@ def _add_keys(commands: "argparse._SubParsersAction[_Parser]", command: Callable
     )
 
 
+def _add_vectors(
+    commands: "argparse._SubParsersAction[_Parser]", command: Callable[..., argparse.ArgumentParser]
+) -> None:
+    vectors = commands.add_parser(
+        "vectors",
+        help="the cases that every implementation is held against, as files",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = vectors.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+    for name, run, summary, more in (
+        (
+            "write",
+            _vectors_write,
+            "make all vectors and write them",
+            "Make every vector, the JSON schema of the files and the table of rules, and write them.\n"
+            "The same package always writes the same bytes.",
+        ),
+        (
+            "check",
+            _vectors_check,
+            "make all vectors and compare them with the files",
+            "Make everything that `write` would write, and say what is not so in the files.",
+        ),
+    ):
+        action = command(name, run, summary, more, actions)
+        action.add_argument(
+            "--out", type=Path, default=None, metavar="DIR", help="the files' directory (default: the package's own)"
+        )
+
+
+def _add_conformance(command: Callable[..., argparse.ArgumentParser]) -> None:
+    from clip_ref.oracle.runner import TIMEOUT
+    from clip_ref.oracle.skeletons import LANGUAGES
+
+    conformance = command(
+        "conformance",
+        _conformance,
+        "point it at a program in any language: it names the rules that the program breaks",
+        "Ask a program every vector, then N random cases, in lines of JSON on its standard input;\n"
+        "compare what it answers; print a table by rule. The program may fail in any way: it is\n"
+        "started anew and asked the rest.\n\n"
+        "  clip-ref conformance --skeleton python > adapter.py\n"
+        "  clip-ref conformance --steps keys,shamir -- python3 adapter.py",
+    )
+    conformance.add_argument(
+        "--steps",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="S,...",
+        help="steps to ask for (default: all)",
+    )
+    conformance.add_argument("--random", type=int, default=0, metavar="N", help="random cases after the vectors (0)")
+    conformance.add_argument("--seed", type=int, default=1, metavar="K", help="what they are drawn from (default: 1)")
+    conformance.add_argument(
+        "--report",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="write the report there as JSON, and as JUnit XML beside it, with .xml for its ending",
+    )
+    conformance.add_argument(
+        "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help=f"for each answer (default: {TIMEOUT:g})"
+    )
+    conformance.add_argument(
+        "--skeleton", choices=tuple(LANGUAGES), default=None, help="print an adapter to start from, and do nothing else"
+    )
+    conformance.add_argument(
+        "program", nargs="*", metavar="-- COMMAND", help="the program, with its arguments, after two dashes"
+    )
+
+
 def _ratio(most: str) -> Callable[[str], int]:
     """Reads a ratio between 0 and `most` as per mille."""
 
@@ -249,9 +390,20 @@ def _ratio(most: str) -> Callable[[str], int]:
     return per_mille
 
 
+def _bits(text: str) -> int:
+    """Reads a security parameter."""
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or int(text) > MOST_BITS:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {MOST_BITS} is expected, got {text!r}")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error, never a traceback."""
-    options = _parser().parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    cut = arguments.index("--") if arguments[:1] == ["conformance"] and "--" in arguments else len(arguments)
+    options = _parser().parse_args(arguments[:cut])
+    if options.command == "conformance":
+        options.program = arguments[cut + 1 :]
     try:
         code: int = options.run(options)
     except ClipError as error:
@@ -324,8 +476,12 @@ def _train(options: argparse.Namespace) -> int:
     clients = options.clients
     config = RunConfig(
         task=options.task,
+        data_dir=options.data_dir,
+        partition=options.partition,
+        examples=options.examples,
         method=options.method,
         clients=clients,
+        neighbours=options.neighbours,
         stragglers=max(0, clients // 5) if options.stragglers is None else options.stragglers,
         rounds=options.rounds,
         fleet=options.fleet,
@@ -379,6 +535,8 @@ def _audit_text(report: AuditReport, pinned: Path, *, own: bool) -> str:
         lines += [_columns(rows, (True, True, False, False)), ""]
         lines.append(f"model before round {report.rounds[0].round}: {report.model.hex()}")
         lines.append(f"model after round {report.rounds[-1].round}: {report.rounds[-1].model.hex()}")
+        if any(found.target for found in report.rounds):
+            lines.append(f"T* after round {report.rounds[-1].round}: {report.rounds[-1].target / 1e6:.3f} s")
     if report.chain is not None and report.holds:
         lines.append(f"digest at the end of the file: {report.chain.hex()}")
     if report.signed and report.rounds:
@@ -403,11 +561,98 @@ def _keys_new(options: argparse.Namespace) -> int:
     return OK
 
 
+def _vectors_write(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import vectors
+
+    out = vectors.SHIPPED if options.out is None else options.out
+    vectors.write(out=out)
+    names = sorted(file.name for file in out.glob("*.json"))
+    if options.json:
+        _say(json.dumps({"out": str(out), "files": names}, indent=2))
+    elif not options.quiet:
+        _say(f"{out}: {len(names)} files")
+    return OK
+
+
+def _vectors_check(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import vectors
+
+    found = vectors.differences(found=vectors.SHIPPED if options.out is None else options.out)
+    if options.json:
+        _say(json.dumps({"differences": found}, indent=2))
+    elif not options.quiet:
+        _say("\n".join(found) or "every file is as it would be written")
+    return FAILED if found else OK
+
+
+def _conformance(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import report, runner, skeletons, vectors
+
+    if options.skeleton is not None:
+        _say(skeletons.skeleton(options.skeleton).rstrip("\n"))
+        return OK
+    files = None if options.report is None else report.files(options.report)
+    found = runner.conformance(
+        command=options.program,
+        steps=options.steps,
+        random=options.random,
+        seed=options.seed,
+        timeout=options.timeout,
+        progress=_Progress(quiet=options.quiet),
+    )
+    rules = vectors.load_rules()
+    if files is not None:
+        report.write(found, rules, files)
+    if options.json:
+        _say(json.dumps(report.report_json(found, rules), indent=2))
+    elif not options.quiet:
+        _say(_conformance_text(found, rules))
+    return OK if found.holds else FAILED
+
+
+class _Progress:
+    """A line on standard error every few seconds."""
+
+    EVERY: Final = 5.0
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._next = float("inf") if quiet else self.EVERY
+
+    def __call__(self, found: "Report") -> None:
+        if found.seconds >= self._next:
+            self._next = found.seconds + self.EVERY
+            failed = found.asked - found.passed
+            print(f"{found.asked} cases in {found.seconds:.0f} s, {failed} failed", file=sys.stderr, flush=True)
+
+
+def _conformance_text(found: "Report", rules: "Mapping[str, Rule]") -> str:
+    from clip_ref.oracle.report import Verdict, table, verdict_line
+
+    right = (False, True, True, True, False)
+    parts = [_columns(table(found.by_rule(), "rule"), right)]
+    if found.drawn:
+        parts.append(_columns(table(found.drawn.values(), "random cases of"), right))
+    shown = {broken.case for broken in found.broken()}
+    for outcome in found.failures():
+        case = outcome.case
+        if case.id in shown:
+            rule = rules[case.rules[0]]
+            parts.append(
+                f"{case.id}, {case.operation}: {case.comment}\n"
+                f"  {outcome.verdict.value}: {outcome.detail}\n"
+                + textwrap.fill(f"{rule.id}: {rule.text}", 100, initial_indent="  ", subsequent_indent="    ")
+            )
+            if outcome.verdict is Verdict.WRONG and case.id.startswith("random-"):
+                parts[-1] += f"\n  inputs: {json.dumps(case.inputs)}"
+    parts.append(f"{found.program}: {found.passed} of {found.asked} cases passed; {verdict_line(found)}")
+    return "\n\n".join(parts)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     _need_training()
     from clip_ref.lab import training
 
-    found = training.evaluate(options.model)
+    found = training.evaluate(options.model, data_dir=options.data_dir)
     if options.json:
         _say(json.dumps(found, indent=2))
     elif not options.quiet:
@@ -470,16 +715,52 @@ def _plan(options: argparse.Namespace) -> int:
     if options.margin is not None:
         changes["margin"] = options.margin
     policy = attrs.evolve(policy, **changes)
+    if options.graph:
+        policy = attrs.evolve(policy, anonymity_blocks=False)
     records = read_times(options.times, grid=policy.grid)
+    if options.graph and len(records) < 4:
+        raise PreconditionError(rule="PAR-10", detail=f"a graph takes 4 clients at least, there are {len(records)}")
     wide = Encoding(ring_bits=64)  # times do not depend on it: let any number of clients be planned for
-    params = Params(clients=len(records), policy=policy, colluders=options.colluders, encoding=wide)
+    params = Params(
+        clients=len(records),
+        neighbours=2 if options.graph else 0,  # nor on how many neighbours there are
+        policy=policy,
+        colluders=options.colluders,
+        encoding=wide,
+    )
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
-    plan = identify(records=records, params=params, round=RoundNumber(options.round))
+    decide = _plan_on_graph if options.graph else identify
+    plan = decide(records=records, params=params, round=RoundNumber(options.round))
     if options.json:
         _say(json.dumps(_plan_json(plan, records, params), indent=2))
     elif not options.quiet:
         _say(_plan_text(plan, records, params))
+    return OK
+
+
+def _plan_on_graph(*, records: Mapping[ClientId, TimeRecord], params: Params, round: RoundNumber) -> Plan:
+    """GRA-6..GRA-8: T* from the histogram of these times, and what everybody finds out about itself in a round with it."""
+    timed = [elapsed(record, level=0) for record in records.values() if valid(record, params=params)]
+    buckets = Counter(graph.bucket_of(elapsed=time, params=params) for time in timed)
+    target = graph.target(histogram=[buckets[k] for k in range(params.buckets)], params=params)
+
+    def verdict(record: TimeRecord) -> Verdict:
+        if not valid(record, params=params):
+            return Verdict(False, 1000, False, Reason.NO_TIME)
+        return graph.judge(own=graph.own_times(record), target=target, params=params, round=round)
+
+    return Plan(target, saturate(0), {u: verdict(records[u]) for u in sorted(records)})
+
+
+def _graph(options: argparse.Namespace) -> int:
+    rates = {name: getattr(options, name) for name in ("clients", "corrupt", "dropped")}
+    bits = {name: getattr(options, name) for name in ("security", "failure", "grinding")}
+    k, t = graph.choose(**rates, **bits)
+    if options.json:
+        _say(json.dumps(rates | bits | {"neighbours": k, "threshold": t}, indent=2))
+    elif not options.quiet:
+        _say(f"k = {k} neighbours each, t = {t} shares of {k + 1}")
     return OK
 
 
@@ -522,10 +803,11 @@ def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
             ]
         )
     pruning = sum(verdict.keep < 1000 for verdict in plan.verdicts.values())
-    head = (
-        f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate. "
-        f"{pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
-    )
+    head = f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate"
+    if params.neighbours:
+        head += f" or at most a bucket more. {pruning} of {len(rows) - 1} prune, each on its own."
+    else:
+        head += f". {pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
     return f"{head}\n\n{_columns(rows, (True, True, False, True, True, False))}"
 
 

@@ -1,7 +1,7 @@
 """Codec: where floats stop. Updates to ring elements, sums back to means.   Spec: codec, rules COD-1..COD-7."""
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,8 @@ from clip_ref.errors import PreconditionError
 from clip_ref.params import Encoding, Weighting
 from clip_ref.values import Floats, RingVector, check_finite
 
-_BLOCK: Final = 1 << 14
-"""How many values are quantised at a time: the scratch stays in a core's own cache."""
+BLOCK: Final = 1 << 15
+"""How many values are coded at a time: the scratch stays in a core's own cache."""
 
 
 def weight_of(*, examples: int, encoding: Encoding) -> int:
@@ -31,8 +31,7 @@ def quantise(*, update: Floats, encoding: Encoding) -> NDArray[np.int64]:
     """
     _check_update(update)
     values = np.empty(len(update), dtype=np.int64)
-    for here, block in _quantised(update, encoding):
-        values[here] = block
+    _quantise_into(values, update, encoding)
     return values
 
 
@@ -42,17 +41,18 @@ def _check_update(update: Floats) -> None:
     check_finite(update, rule="COD-2", name="the update")
 
 
-def _quantised(update: Floats, encoding: Encoding) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """The quantised values block by block, in scratch that stays in cache and is used again."""
-    wide, values = np.empty(_BLOCK, dtype=np.float64), np.empty(_BLOCK, dtype=np.int64)
-    for at in range(0, len(update), _BLOCK):
-        here = slice(at, min(at + _BLOCK, len(update)))
-        floats, block = wide[: here.stop - at], values[: here.stop - at]
-        np.clip(update[here], -encoding.clip, encoding.clip, out=floats, dtype=np.float64)
+def _quantise_into(values: NDArray[np.signedinteger[Any]], update: Floats, encoding: Encoding) -> None:
+    """Block by block, in scratch that is used again; |v| < 2³¹ fits any of the rings."""
+    scratch = np.empty(min(BLOCK, len(update)), dtype=np.float64)
+    for at in range(0, len(update), BLOCK):
+        part, block = update[at : at + BLOCK], values[at : at + BLOCK]
+        floats = scratch[: len(part)]
+        np.copyto(floats, part)
+        floats.clip(-encoding.clip, encoding.clip, out=floats)
         floats *= encoding.steps
-        floats /= encoding.clip
+        if encoding.clip != 1:  # the default; a division by it changes nothing
+            floats /= encoding.clip
         np.copyto(block, np.rint(floats, out=floats), casting="unsafe")
-        yield here, block
 
 
 def encode(*, update: Floats, weight: int, encoding: Encoding) -> RingVector:
@@ -63,9 +63,8 @@ def encode(*, update: Floats, weight: int, encoding: Encoding) -> RingVector:
     _check_weight(weight, encoding)
     _check_update(update)
     coded = np.empty(len(update), dtype=encoding.ring.dtype)
-    for here, block in _quantised(update, encoding):
-        block *= weight
-        np.copyto(coded[here], block.view(np.uint64), casting="unsafe")  # an unsigned narrowing is the residue modulo R
+    _quantise_into(encoding.ring.signed(coded), update, encoding)
+    coded *= encoding.ring.dtype.type(weight)  # modulo R, as an unsigned product of two's complements is
     coded.flags.writeable = False
     return coded
 

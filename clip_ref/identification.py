@@ -6,7 +6,6 @@ Source: CLIP, arXiv 2510.16694, §4.1 (self-identification) and §4.3 (over-prun
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import attrs
 
@@ -42,7 +41,7 @@ def valid(record: TimeRecord, *, params: Params) -> bool:
     return (
         record.has_time
         and len(record.fit) == len(params.policy.grid)
-        and all(a >= b for a, b in pairwise(record.fit))
+        and list(record.fit) == sorted(record.fit, reverse=True)
         and 1 <= record.weight <= params.encoding.weight_max
     )
 

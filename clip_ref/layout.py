@@ -1,4 +1,4 @@
-"""Layout: where each neuron's weights sit in the flat model.   Spec: layout, rules LAY-1..LAY-6.
+"""Layout: where each neuron's weights sit in the flat model.   Spec: layout, rules LAY-1..LAY-7.
 
 A model is a list of tensors, laid end to end in C order. Each axis of a tensor either belongs to a prunable layer, and then
 each index along it belongs to one neuron of that layer, or to none (inputs, the output layer, kernel taps). That is all that
@@ -197,7 +197,7 @@ class Layout:
         return sum(tensor.size * tensor.uses for tensor in self.tensors)
 
     def digest(self) -> Digest:
-        """The digest of the whole description."""
+        """LAY-7: the digest of the whole description."""
         parts = []
         for layer in self.layers:
             parts.append(Writer().unsigned(layer.neurons, 64).done() + prefixed(layer.name.encode()))

@@ -22,6 +22,9 @@ BLOCK_BYTES: Final = 1 << 17
 """How much keystream is made at a time: 128 KiB, so that target, scratch and zeros stay in a core's own cache."""
 
 
+MAX_KEY_BYTES: Final = 255 * 32
+"""The most bytes that HKDF-SHA256 yields."""
+
 _SHA256: Final = SHA256()
 
 
@@ -29,9 +32,11 @@ def derive(*, secret: bytes, salt: bytes, purpose: str, ids: tuple[int, ...] = (
     """RND-1: HKDF-SHA256 of `secret`, with the purpose's label and the ids in the info.
 
     `salt` is the round's context wherever the key belongs to a round. `ids` are unsigned 32-bit and their order matters:
-    (min, max) for a pair's mask, (sender, receiver) for a channel.
+    (min, max) for a pair's mask, (sender, receiver) for a channel. `PreconditionError` unless 1 ≤ length ≤ 8160.
     """
-    info = b"".join((_labelled(purpose), *(unsigned(i, bits=32) for i in ids)))
+    if not 1 <= length <= MAX_KEY_BYTES:
+        raise PreconditionError(rule="RND-1", detail=f"a key has 1 … {MAX_KEY_BYTES} bytes, got {length}")
+    info = b"".join([_labelled(purpose), *[unsigned(i, bits=32) for i in ids]])
     return HKDF(algorithm=_SHA256, length=length, salt=salt, info=info).derive(secret)
 
 

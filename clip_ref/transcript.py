@@ -18,6 +18,7 @@ from clip_ref.canonical import SESSION_BYTES, Writer, digest, model_digest, pref
 from clip_ref.configuration import decode_configuration, encode_configuration
 from clip_ref.errors import SERVER, ClipError, PreconditionError, TranscriptError
 from clip_ref.layout import Layout
+from clip_ref.messages import Neighbourhood
 from clip_ref.params import Params
 from clip_ref.round import State
 from clip_ref.values import ClientId, Digest, Floats, RoundNumber
@@ -70,11 +71,15 @@ class Transcript:
         return tuple(sorted({e.length for e in self.entries if e.kind == "MaskedInput"}))
 
     def shapes(self, clients: Iterable[ClientId]) -> set[tuple[tuple[bool, str, int], ...]]:
-        """The distinct shapes among `clients`: exactly one if nothing tells them apart."""
-        return {self.shape(u) for u in clients}
+        """The distinct shapes among `clients`: exactly one if nothing tells them apart.
+
+        Without the length of a `Neighbourhood`, whose proofs are as long as its members' places in the tree want them.
+        """
+        proofs = Neighbourhood.__name__
+        return {tuple((up, kind, 0 if kind == proofs else n) for up, kind, n in self.shape(u)) for u in clients}
 
 
-MAGIC: Final = b"clip-ref transcript 1\n"
+MAGIC: Final = b"clip-ref transcript 2\n"
 """Opens every recorded transcript; the number changes with the format."""
 
 _DOWN, _UP, _DOWN_WITH_MODEL, _COMPLETED, _ABORTED = 1, 2, 3, 4, 5
@@ -95,7 +100,7 @@ class Opening:
     """The model's layout."""
 
     state: State
-    """The session, the first recorded round's number, its model, and the history if there is one."""
+    """The session, the first recorded round's number, its model, the history if there is one, and T* in a graph."""
 
     def encode(self) -> bytes:
         """TRA-3: its canonical bytes, magic first."""
@@ -103,7 +108,7 @@ class Opening:
         writer = Writer().fixed(MAGIC, len(MAGIC))
         text = prefixed(encode_configuration(params=self.params, layout=self.layout))
         writer.fixed(text, len(text)).fixed(state.session, SESSION_BYTES).unsigned(state.round, 64).array(state.model)
-        writer.unsigned(state.history is not None, 8)
+        writer.unsigned(state.target, 64).unsigned(state.history is not None, 8)
         return (writer if state.history is None else writer.array(state.history)).done()
 
 
@@ -319,8 +324,9 @@ class TranscriptReader:
             if number < 1:
                 raise self._refuse("rounds count from 1")
             model = self._model(layout)
+            target = self._unsigned(64)
             history = self._model(layout) if self._unsigned(8) else None
-            opening = Opening(params, layout, State(session, number, model, history))
+            opening = Opening(params, layout, State(session, number, model, history, target))
             encoded = opening.encode()
         except PreconditionError as error:
             raise self._refuse(str(error)) from None

@@ -72,8 +72,11 @@ class Ring:
 
     def centred(self, vector: RingVector) -> NDArray[np.int64]:
         """The representatives in [−R/2, R/2), two's complement: int64[·]."""
-        signed = vector.view("<i4" if self.bits == 32 else "<i8")
-        return signed.astype(np.int64)
+        return self.signed(vector).astype(np.int64)
+
+    def signed(self, vector: RingVector) -> NDArray[np.signedinteger[Any]]:
+        """The same memory, read as two's complement."""
+        return vector.view("<i4" if self.bits == 32 else "<i8")
 
 
 @attrs.frozen(repr=False, eq=False)

@@ -306,7 +306,7 @@ def _take_bits(reader: Reader, sizes: Sizes, field: str) -> bytes:
 def _take_sealed(reader: Reader, length: int, field: str) -> bytes:
     found = reader.unsigned(32, field)
     if found != length:
-        raise reader.refuse(field, f"a ciphertext of {length} bytes is expected, got {found}")
+        raise reader.refuse(field, f"a ciphertext of {length} bytes is expected, got {found}", limit=True)
     return reader.fixed(length, field)
 
 
@@ -413,7 +413,7 @@ def decode(data: bytes, *, expected: Header, kind: type[Message], sizes: Sizes) 
     and round. WIR-4: ids ascend strictly. WIR-5: nothing is allocated on the word of an announced length that the parameters
     do not allow.
     """
-    reader = Reader(data, rule="WIR-3", culprit=expected.sender)
+    reader = Reader(data, rule="WIR-3", limits="WIR-5", culprit=expected.sender)
     if not reader.passes(_opening(_NUMBER[kind], expected)):
         raise _header_error(reader, kind, expected)
     if (expected.sender == SERVER) != (kind in _FROM_SERVER):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import kept_sets_at, layouts, models, rngs
 
 from clip_ref.aggregation import add, aggregate, holder_weights, level_weights, read_histogram, read_slots
-from clip_ref.codec import encode, encode_scaled, quantise
+from clip_ref.codec import BLOCK, encode, encode_scaled, quantise
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.layout import Layout
+from clip_ref.oracle.strategies import kept_sets_at, layouts, models, rngs
 from clip_ref.padding import pad, padded_length
 from clip_ref.params import NO_PRUNING, PAPER_POLICY, Encoding, Mean, Params, PruningPolicy, Score, Selection
 from clip_ref.values import ClientId, Floats, RingVector
@@ -236,6 +236,20 @@ def test_vector_dilute() -> None:
     total = ring(511 * 40, 511 * 10, -511 * 20, 511 * 5, 40, 0, 0)
     result = aggregate(total=total, model=MODEL, params=params_of(Mean.DILUTE), held=never)
     assert result.model.tolist() == [2.0, 2.25, 2.5, 4.125]
+
+
+@pytest.mark.rule("AGG-3", "AGG-6")
+@pytest.mark.parametrize("mean", [Mean.LEVELS, Mean.DILUTE])
+def test_a_long_model_follows_like_its_parts(mean: Mean) -> None:
+    """It is worked out in blocks: what holds at one coordinate holds behind the end of a block."""
+    rng, size = np.random.default_rng(1), 2 * BLOCK + 5
+    model = rng.normal(size=size).astype(np.float32)
+    total = ring(*rng.integers(-1000, 1000, size=size).tolist(), 40, 20, 0)
+    holds = {1000: np.ones(size, dtype=bool), 750: rng.random(size) < 0.7}
+    result = aggregate(total=total, model=model, params=params_of(mean), held=holds.__getitem__).model
+    weight = 40 + 20 * holds[750] if mean is Mean.LEVELS else 60
+    expected = model + total[:size].view("<i4").astype(np.float64) / (511 * weight)
+    np.testing.assert_array_equal(result, expected.astype(np.float32))
 
 
 @pytest.mark.rule("AGG-7")

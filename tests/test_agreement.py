@@ -30,7 +30,6 @@ from rounds import (
     train,
     walk,
 )
-from strategies import Sent, client_ids, contexts, digests, rosters, sent, time_records
 
 from clip_ref import agreement, broadcast, wire
 from clip_ref.canonical import RoundContext
@@ -49,6 +48,7 @@ from clip_ref.messages import (
     TimeRecord,
     Unmask,
 )
+from clip_ref.oracle.strategies import Sent, client_ids, contexts, digests, rosters, sent, time_records
 from clip_ref.params import SecurityLevel
 from clip_ref.round import Client, DropOut, Leg, RoundResult, Server, ids, run_round
 from clip_ref.values import ClientId, Digest, RoundNumber, Seed, SigningKey
@@ -231,7 +231,8 @@ def test_every_byte_of_every_message_counts(leg: Leg) -> None:
         server.accept(message)
 
     for at in range(len(target.data)):
-        error = refused(functools.partial(hand_in, changed(target.data, 8 * at + at % 8)), 1, "WIR-3", "WIR-4", "KEY-9")
+        bent = changed(target.data, 8 * at + at % 8)
+        error = refused(functools.partial(hand_in, bent), 1, "WIR-3", "WIR-4", "WIR-5", "KEY-9")
         assert error.rule == "KEY-9" or at < len(target.data) - 64
     hand_in(target.data)
 

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import client_ids, contexts, digests, rosters, time_records
 
 from clip_ref.broadcast import RECORD, SHARES, open_record, open_shares, seal_envelope, slack_entropy
 from clip_ref.canonical import RoundContext
 from clip_ref.errors import ContributionError, PreconditionError, WireError
 from clip_ref.keys import agree, public_key, seal
 from clip_ref.messages import Envelope, TimeRecord
+from clip_ref.oracle.strategies import client_ids, contexts, digests, rosters, time_records
 from clip_ref.values import ClientId, Digest, Ring, RoundNumber, SecretKey
 from clip_ref.wire import Sizes, encode_record
 

@@ -8,7 +8,6 @@ import plain
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import contexts, digests, floats, rosters
 
 from clip_ref.canonical import (
     LABEL,
@@ -23,6 +22,7 @@ from clip_ref.canonical import (
     unsigned,
 )
 from clip_ref.errors import SERVER, PreconditionError, WireError
+from clip_ref.oracle.strategies import contexts, digests, floats, rosters
 from clip_ref.values import ClientId, Digest, Floats, RoundNumber
 
 WIDTHS = (8, 16, 32, 64)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import encodings, floats, rngs
 
-from clip_ref.codec import decode_mean, encode, encode_scaled, encode_slots, quantise, weight_of
+from clip_ref.codec import BLOCK, decode_mean, encode, encode_scaled, encode_slots, quantise, weight_of
 from clip_ref.errors import ParameterError, PreconditionError
+from clip_ref.oracle.strategies import encodings, floats, rngs
 from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Weighting
 from clip_ref.values import Floats, RingVector
 
@@ -156,6 +156,19 @@ def test_elements_are_twos_complement() -> None:
     assert encode(update=update, weight=3, encoding=SEVEN).tolist() == [0, 3, 2**32 - 3, 21, 2**32 - 21]
     wide = attrs.evolve(SEVEN, ring_bits=64)
     assert encode(update=update, weight=3, encoding=wide).tolist() == [0, 3, 2**64 - 3, 21, 2**64 - 21]
+
+
+@pytest.mark.rule("COD-2", "COD-4")
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_long_update_is_coded_like_its_parts(bits: int) -> None:
+    """It is coded in blocks: across their ends, too, each value counts for itself."""
+    encoding = Encoding(ring_bits=bits, clip=0.7)
+    update = (np.random.default_rng(1).random(2 * BLOCK + 5, dtype=np.float32) * 2 - 1).astype(np.float32)
+    parts = [update[:7], update[7 : BLOCK + 3], update[BLOCK + 3 :]]
+    coded = np.concatenate([encode(update=part, weight=5, encoding=encoding) for part in parts])
+    np.testing.assert_array_equal(encode(update=update, weight=5, encoding=encoding), coded)
+    values = np.concatenate([quantise(update=part, encoding=encoding) for part in parts])
+    np.testing.assert_array_equal(quantise(update=update, encoding=encoding), values)
 
 
 @pytest.mark.rule("COD-4")

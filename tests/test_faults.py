@@ -568,6 +568,10 @@ def test_the_job_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
         faults.store(path, tally)
         tally = faults.load(path)
     assert tally == json.loads(path.read_text("utf-8"))
+    listed = {**tally, "bad": [[0, "a wrong sum"]]}
+    faults.again(listed, "new")
+    assert listed["bad"] == []
+    assert [(m["round"], m["was"], m["code"]) for m in listed["mended"]] == [(0, "a wrong sum", "new")]
     assert tally == {
         "next": 15,
         "rounds": 15,

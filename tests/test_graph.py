@@ -13,11 +13,12 @@ import plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import digests, few
+from profiles import few
 
 from clip_ref import graph
 from clip_ref.canonical import digest
 from clip_ref.errors import SERVER, ContributionError, ParameterError, PreconditionError
+from clip_ref.oracle.strategies import digests
 from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Selection, SlackSeed
 from clip_ref.values import MAX_MICROSECONDS, Digest
 from clip_ref.verdicts import Reason, Verdict

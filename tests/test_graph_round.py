@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from profiles import few
 from rounds import (
     LAYOUT,
     client_of,
@@ -25,7 +26,6 @@ from rounds import (
     train,
     weight_of,
 )
-from strategies import few
 
 from clip_ref import graph, wire
 from clip_ref.agreement import signed

@@ -9,11 +9,11 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import client_ids, grids
 
 from clip_ref.errors import PreconditionError
 from clip_ref.identification import Plan, Reason, elapsed, identify, valid
 from clip_ref.messages import TimeRecord
+from clip_ref.oracle.strategies import client_ids, grids
 from clip_ref.params import DEFAULT_GRID, HARDENED_POLICY, Encoding, Mean, Params, PruningPolicy
 from clip_ref.values import MAX_MICROSECONDS, ClientId, RoundNumber
 

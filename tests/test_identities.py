@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import client_ids
 
 from clip_ref.cli import main
 from clip_ref.errors import PreconditionError
 from clip_ref.identities import beside, load_directory, load_identity, new_identities, save_directory
 from clip_ref.keys import Directory, identity_key
+from clip_ref.oracle.strategies import client_ids
 from clip_ref.values import ClientId
 
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import dense_layouts, histories, layouts, rngs
 
 from clip_ref.errors import PreconditionError
 from clip_ref.invariance import FLOAT_SCORE_LIMIT, FLOAT_SCORE_UNIT, WEIGHT_LIMIT, group_sums, quantise, score
 from clip_ref.layout import Axis, Layer, Layout, Tensor, dense_chain
+from clip_ref.oracle.strategies import dense_layouts, histories, layouts, rngs
 from clip_ref.params import Score
 from clip_ref.scores import LayerScores, invariant
 from clip_ref.selection import ranking

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import client_ids, digests, few, rosters, secret_keys, seeds
+from profiles import few
 
 from clip_ref.canonical import RoundContext
 from clip_ref.errors import SERVER, ContributionError
@@ -29,6 +29,7 @@ from clip_ref.keys import (
     sign,
     unseal,
 )
+from clip_ref.oracle.strategies import client_ids, digests, rosters, secret_keys, seeds
 from clip_ref.rand import derive
 from clip_ref.values import NO_DIGEST, ClientId, Digest, RoundNumber, SecretKey, Seed, SigningKey
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import Kept, conv_layouts, dense_layouts, kept_sets, kept_sets_at, layouts, recurrent_layouts
 
 from clip_ref.errors import PreconditionError
-from clip_ref.layout import MAX_GROUP, Axis, Layer, Layout, Tensor, dense_chain, kept_count
+from clip_ref.layout import MAX_GROUP, Axis, Kept, Layer, Layout, Tensor, dense_chain, kept_count
+from clip_ref.oracle.strategies import conv_layouts, dense_layouts, kept_sets, kept_sets_at, layouts, recurrent_layouts
 
 CONV = Layout(
     tensors=(
@@ -156,6 +156,7 @@ def test_a_chain_is_weights_then_biases() -> None:
 # The digest
 
 
+@pytest.mark.rule("LAY-7")
 def test_the_digest_is_pinned() -> None:
     le, prefixed = plain.le, plain.prefixed
     expected = plain.digest(
@@ -174,11 +175,13 @@ def test_the_digest_is_pinned() -> None:
     assert LSTM.digest().hex() == "e9467ba7daa696449afd1e4dd724a55c75a458b2c403ad54d2a9af6236a73751"
 
 
+@pytest.mark.rule("LAY-7")
 @given(one=layouts(), two=layouts())
 def test_another_layout_has_another_digest(one: Layout, two: Layout) -> None:
     assert (one.digest() == two.digest()) == (one == two)
 
 
+@pytest.mark.rule("LAY-7")
 def test_every_part_of_a_layout_is_digested() -> None:
     tensor = CONV.tensors[2]
     changed = [

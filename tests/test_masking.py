@@ -9,11 +9,12 @@ import plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import few, ring_vectors, rings, rngs, rosters
+from profiles import few
 
 from clip_ref.errors import PreconditionError
 from clip_ref.keys import pair_seed, public_key, self_mask_seed
 from clip_ref.masking import mask, unmask
+from clip_ref.oracle.strategies import ring_vectors, rings, rngs, rosters
 from clip_ref.rand import BLOCK_BYTES, expand
 from clip_ref.values import ClientId, Digest, Ring, RingVector, SecretKey, Seed
 

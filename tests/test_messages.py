@@ -8,7 +8,6 @@ import plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import rosters, secret_keys, time_records
 
 from clip_ref.errors import SERVER, ContributionError
 from clip_ref.keys import LOW_ORDER, public_key
@@ -22,6 +21,7 @@ from clip_ref.messages import (
     check_ascending,
     check_same_ids,
 )
+from clip_ref.oracle.strategies import rosters, secret_keys, time_records
 from clip_ref.values import ClientId, SecretKey
 
 KEY_A, KEY_B = (public_key(SecretKey(bytes([k]) * 32)) for k in (1, 2))

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import floats, kept_sets, layouts, policies
-from strategies import params as any_params
 
 from clip_ref.codec import encode
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Kept, Layout
+from clip_ref.oracle.strategies import floats, kept_sets, layouts, policies
+from clip_ref.oracle.strategies import params as any_params
 from clip_ref.padding import pad, padded_length
 from clip_ref.params import Encoding, Mean, Params, PruningPolicy
 from clip_ref.submodel import expand

@@ -8,9 +8,9 @@ import plain
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import params
 
 from clip_ref.errors import SERVER, ParameterError
+from clip_ref.oracle.strategies import params
 from clip_ref.params import (
     DEFAULT_GRID,
     HARDENED_POLICY,

@@ -16,10 +16,10 @@ import plain
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import ring_vectors, rings, seeds
 
 from clip_ref import rand
 from clip_ref.errors import PreconditionError
+from clip_ref.oracle.strategies import ring_vectors, rings, seeds
 from clip_ref.rand import BLOCK_BYTES, accumulate, derive, expand, permutation, random_bytes
 from clip_ref.values import Ring, RingVector, Seed
 
@@ -101,6 +101,14 @@ def test_each_input_separates_alone() -> None:
 def test_an_id_that_is_not_one_is_refused(bad: int) -> None:
     with pytest.raises(PreconditionError, match="does not fit"):
         derive(secret=bytes(32), salt=b"", purpose="p", ids=(bad,))
+
+
+@pytest.mark.rule("RND-1")
+@pytest.mark.parametrize("length", [-1, 0, 8161])
+def test_a_key_that_hkdf_does_not_yield_is_refused(length: int) -> None:
+    with pytest.raises(PreconditionError, match="1 … 8160 bytes"):
+        derive(secret=bytes(32), salt=b"", purpose="p", length=length)
+    assert len(derive(secret=bytes(32), salt=b"", purpose="p", length=8160)) == 8160
 
 
 # The mask generator

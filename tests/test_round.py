@@ -35,7 +35,6 @@ from rounds import (
     walk,
     weight_of,
 )
-from strategies import rosters
 
 from clip_ref.agreement import record_commitment, seed_commitment, share_commitment
 from clip_ref.canonical import model_digest
@@ -58,6 +57,7 @@ from clip_ref.messages import (
     ShareKeys,
     Unmask,
 )
+from clip_ref.oracle.strategies import rosters
 from clip_ref.params import NO_PRUNING, PAPER_POLICY, Mean, Params, PruningPolicy, Selection
 from clip_ref.round import Assignment, Client, DropOut, Leg, LegCost, RoundResult, Server, State, Work, ids, run_round
 from clip_ref.round.journal import MemoryJournal
@@ -473,6 +473,14 @@ def test_a_bundle_that_its_sender_did_not_sign_is_refused(field: str) -> None:
     taken: dict[str, Any] = {field: getattr(bundles[3], field)}
     bundles[PEER] = attrs.evolve(bundles[PEER], **taken)
     refused(there.clients[ME], "roster", Roster(tuple(bundles)), "KEY-9", PEER, "signature")
+
+
+@pytest.mark.rule("ROU-5", "KEY-8")
+def test_a_roster_with_an_id_that_the_directory_lacks_is_the_servers_fault() -> None:
+    there = walk(Leg.SHARE, params=HARDENED)
+    bundles = there.roster.bundles
+    made_up = attrs.evolve(bundles[4], sender=ClientId(8194))
+    refused(there.clients[ME], "roster", Roster((*bundles[:4], made_up)), "ROU-5", SERVER, "roster")
 
 
 @pytest.mark.rule("ROU-5", "AGR-4", "CTX-3")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import few
+from profiles import few
 
 from clip_ref.errors import PreconditionError
 from clip_ref.shamir import INVERSE, MAX_SHARES, TIMES, combine, lagrange, split

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plain import digest, le
-from strategies import rngs
 
 from clip_ref.canonical import model_digest
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import dense_chain
+from clip_ref.oracle.strategies import rngs
 from clip_ref.params import PAPER_POLICY, Params
 from clip_ref.round import State, config_digest
 from clip_ref.values import NO_DIGEST, Floats, RoundNumber

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import floats, kept_sets, layouts, models
 
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Axis, Kept, Layer, Layout, Tensor, dense_chain
+from clip_ref.oracle.strategies import floats, kept_sets, layouts, models
 from clip_ref.submodel import expand, extract, zeroed
 from clip_ref.values import Floats
 

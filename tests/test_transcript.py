@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from recorded import LAYOUT as TINY
 from recorded import Recorder, bounds, chained, entries_of, first_state, framed, pieces, record, recorder
 from rounds import GRID, LAYOUT, clients_of, directory_of, legs_of, params_of, policy_of, state_of, train
-from strategies import layouts
-from strategies import params as params_strategy
 
 from clip_ref.canonical import model_digest
 from clip_ref.configuration import decode_configuration, encode_configuration
@@ -22,6 +20,8 @@ from clip_ref.errors import SERVER, PreconditionError, TranscriptError
 from clip_ref.keys import SIGNATURE_BYTES
 from clip_ref.layout import Layout, dense_chain
 from clip_ref.messages import Announce, Header, MaskedInput, Message
+from clip_ref.oracle.strategies import layouts
+from clip_ref.oracle.strategies import params as params_strategy
 from clip_ref.params import Mean, Params
 from clip_ref.round import DropOut, Leg, RoundResult, Server, State, config_digest, ids, run_round
 from clip_ref.round.client import sizes
@@ -251,7 +251,7 @@ def test_what_precedes_the_entries(path: Path, history: bool) -> None:
     """All that it takes to begin: it is read back as it was."""
     state = first_state()
     if history:
-        state = State(state.session, RoundNumber(7), state.model, state.model + np.float32(1))
+        state = State(state.session, RoundNumber(7), state.model, state.model + np.float32(1), target=2**64 - 1)
     made = recorder(path, state=state)
     made.writer.close()
     with TranscriptReader(path) as reader:

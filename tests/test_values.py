@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from strategies import ring_vectors, rings
 
 from clip_ref.errors import (
     SERVER,
@@ -21,6 +20,7 @@ from clip_ref.errors import (
     TranscriptError,
     WireError,
 )
+from clip_ref.oracle.strategies import ring_vectors, rings
 from clip_ref.values import (
     MAX_MICROSECONDS,
     Ring,

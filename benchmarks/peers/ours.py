@@ -93,6 +93,7 @@ def run(task: Task, *, security: SecurityLevel = SecurityLevel.HARDENED, stage_o
     server = cast("Server", _Timed(bare, clock, None))
     dropped = ids(task.clients)[task.clients - task.dropped :]
     update = task.update()
+    update.flags.writeable = False  # as the trainer leaves it
 
     def train(assignments: Mapping[ClientId, Assignment]) -> Mapping[ClientId, Floats]:
         return dict.fromkeys(list(assignments)[:stage_of], update)

@@ -5,15 +5,12 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from clip_ref.oracle.jsontypes import Json
-from clip_ref.oracle.operation import OPERATIONS, answer
+from clip_ref.oracle.operation import OPERATIONS, Answers, answer
 from clip_ref.wire import WIRE_VERSION
-
-Answers = Callable[[str, Json], Mapping[str, Json]]
-"""What a program says to an operation and its inputs: `{"output": …}`, `{"error": …}` or `{"unsupported": True}`."""
 
 
 def reference(operation: str, inputs: Json) -> Mapping[str, Json]:

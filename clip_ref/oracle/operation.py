@@ -15,6 +15,9 @@ from clip_ref.oracle.jsontypes import Json, from_json, malformed, schema, to_jso
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+Answers = Callable[[str, Json], Mapping[str, Json]]
+"""What a program says to an operation and its inputs: `{"output": …}`, `{"error": …}` or `{"unsupported": True}`."""
+
 Draw = Callable[[Random], Mapping[str, Any]]
 """Inputs at random, as values by name: what the generator gives is all that they depend on."""
 

@@ -316,6 +316,11 @@ class Client:
             raise self._blame(SERVER, "ROU-5", "roster", "my own keys are not in it as I sent them")
         if isinstance(message, Roster):
             self._ctx = self._context.ctx(message.digest())
+        strangers = set(ids) - set(self._directory.keys) if self._params.hardened else set()
+        if strangers:
+            raise self._blame(
+                SERVER, "ROU-5", "roster", f"{sorted(strangers)} are in no pinned directory of identities"
+            )
         for bundle in bundles:
             bundle.check()
             if self._params.hardened and bundle.sender != self.me:
@@ -465,14 +470,10 @@ class Client:
     def _judged(self) -> Plan:
         """On a graph: one's own verdict, from the target that the server announced."""
         record, target = self._record, self._context.target
-        own = graph.OwnTimes(
-            elapsed=tuple(identification.elapsed(record, level=k) for k in range(len(record.fit))),
-            fit=record.fit,
-            has_model=record.has_model,
-            was_straggler=record.was_straggler,
-        )
         usable = target if identification.valid(record, params=self._params) else 0
-        verdict = graph.judge(own=own, target=usable, params=self._params, round=self._context.round)
+        verdict = graph.judge(
+            own=graph.own_times(record), target=usable, params=self._params, round=self._context.round
+        )
         return Plan(saturate(target), saturate(0), {self.me: verdict})
 
     def _members(self, bits: bytes, field: str, peers: Iterable[ClientId]) -> frozenset[int]:
@@ -509,7 +510,7 @@ class Client:
         """ROU-7: code the sub-model's update (float32[m]), pad it to the fixed length, and mask it over U2."""
         if "deliver" not in self._answered:
             raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not masked_input")
-        expected = int(self._held_at[self._keep].sum())
+        expected = int(np.count_nonzero(self._held_at[self._keep]))
         if delta.dtype != np.float32 or delta.shape != (expected,):
             raise PreconditionError(
                 rule="ROU-7", detail=f"the update must be float32[{expected}], got {delta.dtype}{list(delta.shape)}"

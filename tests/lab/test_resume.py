@@ -158,6 +158,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
 OTHERS: dict[str, Any] = {
     "method": "none",
     "clients": 11,
+    "neighbours": 4,
     "stragglers": 1,
     "clock": Clock.MEASURED,
     "security": SecurityLevel.HARDENED,

@@ -142,6 +142,7 @@ def row(**changes: Any) -> RoundRow:
         "bound": 0.0,
         "accuracy": 0.5,
         "survivors": 10,
+        "target_us": 0,
         "stragglers": "",
         "keep_levels": "",
         "pruned_neurons": 0,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import layouts, models
 
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import dense_chain
+from clip_ref.oracle.strategies import layouts, models
 from clip_ref.train.modelfile import FORMAT, load, save
 
 LAYOUT = dense_chain(3, 4, 2)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Kept, kept_sets
 
 from clip_ref.errors import PreconditionError
-from clip_ref.layout import Layout, Tensor, dense_chain, kept_count
+from clip_ref.layout import Kept, Layout, Tensor, dense_chain, kept_count
+from clip_ref.oracle.strategies import kept_sets
 from clip_ref.submodel import extract, zeroed
 from clip_ref.values import Floats
 
@@ -233,6 +233,35 @@ def digits(keep: int) -> tuple[nn.Module, Layout, Kept]:
 
 
 @pytest.mark.rule("SUB-5", "SUB-6")
+@pytest.mark.parametrize("keep", [1, 300, 650, 999])
+@pytest.mark.parametrize(("name", "shape"), [("char_lstm", (80,)), ("femnist_cnn", (1, 28, 28)), ("vgg9", (3, 32, 32))])
+def test_the_tasks_models_give_what_they_give_with_the_pruned_neurons_zeroed(
+    name: str, shape: tuple[int, ...], keep: int
+) -> None:
+    module = build(name, seed=3)
+    layout = layout_of(module, input_shape=shape)
+    rng = np.random.default_rng(keep)
+    kept = {
+        x.name: np.sort(rng.choice(x.neurons, kept_count(x.neurons, keep), replace=False)).astype(np.int64)
+        for x in layout.layers
+    }
+    inputs = torch.from_numpy(rng.integers(0, 80, (3, *shape)).astype(np.float32))
+    narrow = smaller(module, layout=layout, kept=kept)
+    assert layout_of(narrow, input_shape=shape) == layout.shrunk(kept)
+    load(module, zeroed(model=flatten(module), layout=layout, kept=kept))
+    want = run(module, inputs)
+    np.testing.assert_allclose(run(narrow, inputs), want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
+    assert flatten(build(name, seed=3)).tobytes() == flatten(build(name, seed=3)).tobytes()
+    assert flatten(build(name, seed=4)).tobytes() != flatten(build(name, seed=3)).tobytes()
+
+
+def test_the_tasks_models_have_the_papers_sizes() -> None:
+    """Torch's LSTM has two biases where the paper's has one: 1,024 more."""
+    sizes = {name: len(flatten(build(name, seed=1))) for name in ("vgg9", "femnist_cnn", "char_lstm")}
+    assert sizes == {"vgg9": 1_469_994, "femnist_cnn": 410_022, "char_lstm": 248_912 + 1_024}
+
+
+@pytest.mark.rule("SUB-5", "SUB-6")
 def test_flatten_boundary_is_channel_major() -> None:
     """Channel c's pixels are indices c·H·W … of the dense layer's inputs; the predecessor's code took c, c + C, …"""
     module, layout, kept = digits(600)
@@ -274,7 +303,7 @@ def test_refuses_a_layout_of_another_module() -> None:
 def test_refuses_to_keep_no_neuron_of_a_layer() -> None:
     module, layout, kept = digits(500)
     with pytest.raises(PreconditionError, match="LAY-4"):
-        smaller(module, layout=layout, kept=kept | {"conv2": np.empty(0, dtype=np.int64)})
+        smaller(module, layout=layout, kept={**kept, "conv2": np.empty(0, dtype=np.int64)})
 
 
 @pytest.mark.rule("TRN-3")

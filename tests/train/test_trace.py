@@ -30,6 +30,29 @@ def made(forward: Forward, **parts: nn.Module) -> nn.Module:
     return module
 
 
+def last(x: Any) -> Any:
+    return x[:, -1]
+
+
+def recurrent(after: Callable[[Any], Any], *, alone: bool = False, batch_first: bool = True, **how: Any) -> nn.Module:
+    """An LSTM, something after it, and a dense layer unless it is `alone`."""
+
+    def forward(self: Any, x: torch.Tensor) -> Any:
+        x, _ = self.lstm(x)
+        return after(x) if alone else self.out(after(x))
+
+    parts: dict[str, nn.Module] = {} if alone else {"out": nn.Linear(4, 2)}
+    return made(forward, lstm=nn.LSTM(4, 4, batch_first=batch_first, **how), **parts)
+
+
+def recurrent_states() -> nn.Module:
+    def forward(self: Any, x: torch.Tensor) -> Any:
+        _, states = self.lstm(x)
+        return states[0]
+
+    return made(forward, lstm=nn.LSTM(4, 4, batch_first=True))
+
+
 @pytest.mark.rule("SUB-6")
 def test_layout_of_a_convolutional_module() -> None:
     """Strides, padding and pooling counted; the flattened axis in runs of H·W; the output layer not prunable."""
@@ -52,6 +75,44 @@ def test_layout_of_a_convolutional_module() -> None:
         ),
         layers=(Layer("0.0", 4), Layer("1", 5)),
     )
+
+
+@pytest.mark.rule("SUB-6")
+def test_layout_of_stacked_lstm_layers() -> None:
+    """Gates n apart on their axis; recurrent weights on two axes of one layer; every weight used once a step."""
+
+    def forward(self: Any, x: torch.Tensor) -> Any:
+        x, _ = self.first(functional.one_hot(x.long(), 7).float())
+        x, _ = self.second(x)
+        return self.out(torch.relu(x[:, -1, :]))
+
+    module = made(
+        forward,
+        first=nn.LSTM(7, 3, batch_first=True),
+        second=nn.LSTM(3, 5, batch_first=True, bias=False),
+        out=nn.Linear(5, 2),
+    )
+    first, second = Axis(12, "first"), Axis(20, "second")
+    assert layout_of(module, input_shape=(9,)) == Layout(
+        tensors=(
+            Tensor("first.weight_ih_l0", (first, Axis(7)), uses=9),
+            Tensor("first.weight_hh_l0", (first, Axis(3, "first")), uses=9),
+            Tensor("first.bias_ih_l0", (first,)),
+            Tensor("first.bias_hh_l0", (first,)),
+            Tensor("second.weight_ih_l0", (second, Axis(3, "first")), uses=9),
+            Tensor("second.weight_hh_l0", (second, Axis(5, "second")), uses=9),
+            Tensor("out.weight", (Axis(2), Axis(5, "second")), uses=1),
+            Tensor("out.bias", (Axis(2),)),
+        ),
+        layers=(Layer("first", 3), Layer("second", 5)),
+    )
+
+
+@pytest.mark.rule("SUB-6")
+def test_an_lstm_that_is_the_last_layer_is_not_prunable() -> None:
+    layout = layout_of(recurrent(last, alone=True), input_shape=(3, 4))
+    assert layout.layers == ()
+    assert layout.tensors[1] == Tensor("lstm.weight_hh_l0", (Axis(16), Axis(4)), uses=3)
 
 
 def test_tensors_come_in_the_order_of_named_parameters_not_of_forward() -> None:
@@ -238,7 +299,38 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
     "group norm": (conv(nn.GroupNorm(2, 4)), (1, 4, 4), r"submodule 1 \(GroupNorm\) .* normalises over neurons"),
     "prelu": (dense(nn.PReLU()), (4,), r"submodule 1 \(PReLU\) cannot be made smaller"),
     "subclass": (dense(OwnLinear(4, 4)), (4,), r"tensor 1.weight cannot be made smaller"),
-    "lstm": (nn.Sequential(nn.LSTM(4, 4)), (4,), r"submodule 0 \(LSTM\) .* recurrent layers"),
+    "gru": (nn.Sequential(nn.GRU(4, 4)), (3, 4), r"submodule 0 \(GRU\) .* only LSTM"),
+    "lstm on features": (
+        recurrent(lambda x: x),
+        (4,),
+        r"submodule lstm \(LSTM\) needs inputs of shape \[steps, features\]",
+    ),
+    "lstm over images": (
+        conv(nn.Identity(), nn.LSTM(4, 4, batch_first=True)),
+        (1, 4, 4),
+        r"\(LSTM\) needs inputs of shape",
+    ),
+    "steps first": (recurrent(last, batch_first=False), (3, 4), r"submodule lstm \(LSTM\) must be .*batch_first=True"),
+    "two layers at once": (recurrent(last, num_layers=2), (3, 4), r"submodule lstm \(LSTM\) must be .*stack several"),
+    "both directions": (
+        recurrent(last, bidirectional=True),
+        (3, 4),
+        r"submodule lstm \(LSTM\) must be .*one direction",
+    ),
+    "projection": (recurrent(last, proj_size=2), (3, 4), r"submodule lstm \(LSTM\) must be .*without projection"),
+    "the pair": (nn.Sequential(nn.LSTM(4, 4, batch_first=True), nn.ReLU()), (3, 4), r"takes both results of an LSTM"),
+    "the states": (recurrent_states(), (3, 4), r"operation getitem takes the states of an LSTM"),
+    "the first step": (
+        recurrent(lambda x: x[:, 0]),
+        (3, 4),
+        r"operation getitem takes a part .*the last step may be taken",
+    ),
+    "all steps flat": (recurrent(lambda x: x.flatten(1)), (3, 4), r"operation flatten takes a sequence; .*last step"),
+    "one-hot of neurons": (
+        flattened(lambda x: functional.one_hot(x.long(), 4)),
+        (1, 4, 4),
+        r"one_hot may only be applied",
+    ),
     "transposed": (conv(nn.ConvTranspose2d(4, 4, 1)), (1, 4, 4), r"submodule 1 \(ConvTranspose2d\) cannot be made"),
     "groups": (conv(nn.Conv2d(4, 4, 1, groups=2)), (1, 4, 4), r"submodule 1 \(Conv2d\) has groups"),
     "indices": (
@@ -265,14 +357,18 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
         r"operation size of conv, 1: .*batch size",
     ),
     "reads a shape": (flattened(lambda x: x.view(-1, x.shape[1] * 4)), (1, 4, 4), r"operation getitem .*batch size"),
-    "slices": (flattened(lambda x: x[:, :, 0].flatten(1)), (1, 4, 4), r"operation getitem .*only the batch size"),
+    "slices": (
+        flattened(lambda x: x[:, :, 0].flatten(1)),
+        (1, 4, 4),
+        r"operation getitem takes a part of each example",
+    ),
     "flattens the batch": (flattened(torch.flatten), (1, 4, 4), r"operation flatten must flatten each example whole"),
     "flattens in part": (flattened(lambda x: x.flatten(2)), (1, 4, 4), r"operation flatten must flatten"),
     "flatten module": (conv(nn.Flatten(2)), (1, 4, 4), r"submodule 1 \(Flatten\) must flatten"),
     "double": (dense().double(), (4,), r"parameter 0.weight is torch.float64 on cpu; it must be float32"),
     "lazy": (nn.Sequential(nn.LazyLinear(4)), (4,), r"parameter 0.weight has no shape yet"),
     "other inputs": (dense(), (5,), r"submodule 0 \(Linear\) fails on inputs of shape \[5\]: "),
-    "no layer": (nn.Sequential(nn.ReLU()), (4,), r"Sequential has no Linear or Conv2d layer"),
+    "no layer": (nn.Sequential(nn.ReLU()), (4,), r"Sequential has no Linear, Conv2d or LSTM layer"),
 }
 
 

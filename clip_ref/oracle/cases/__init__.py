@@ -10,10 +10,7 @@ from pkgutil import iter_modules
 from typing import Final
 
 from clip_ref.oracle.case import Book
-from clip_ref.oracle.operation import OPERATIONS
-
-STEPS: Final[tuple[str, ...]] = tuple(dict.fromkeys(asked.step for asked in OPERATIONS.values()))
-"""The pages with operations, from what everything rests on to whole rounds."""
+from clip_ref.oracle.operations import STEPS
 
 _WRITTEN: Final = {module.name for module in iter_modules(__path__)}
 
@@ -26,5 +23,6 @@ MAKERS: Final[dict[str, Callable[[Book], None]]] = {
 def book_of(step: str) -> Book:
     """The cases of one step, made anew; each is checked against the reference as it is entered."""
     book = Book(step)
-    MAKERS[step](book)
+    if step in MAKERS:
+        MAKERS[step](book)
     return book

@@ -3,6 +3,10 @@
 Importing the package enters all of them in `clip_ref.oracle.operation.OPERATIONS`, in the order of the pages.
 """
 
+from typing import Final
+
+from clip_ref.oracle.operation import OPERATIONS
+
 # The order of the imports is the order of the table: from what everything rests on to whole rounds.
 from clip_ref.oracle.operations import context as context  # isort: skip
 from clip_ref.oracle.operations import parameters as parameters  # isort: skip
@@ -24,3 +28,6 @@ from clip_ref.oracle.operations import padding as padding  # isort: skip
 from clip_ref.oracle.operations import masking as masking  # isort: skip
 from clip_ref.oracle.operations import aggregation as aggregation  # isort: skip
 from clip_ref.oracle.operations import round as round  # isort: skip
+
+STEPS: Final[tuple[str, ...]] = tuple(dict.fromkeys(asked.step for asked in OPERATIONS.values()))
+"""The pages with operations, from what everything rests on to whole rounds."""

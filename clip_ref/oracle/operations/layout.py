@@ -24,7 +24,7 @@ def kept_sets(kept: dict[str, list[int]]) -> Kept:
     return {layer: np.array(neurons, dtype=np.int64) for layer, neurons in kept.items()}
 
 
-@operation("layout.describe", "LAY-1", "LAY-2", "LAY-3")
+@operation("layout.describe", "LAY-1", "LAY-2", "LAY-3", "LAY-7")
 def describe(layout: Layout) -> Described:
     """Check a layout, and work out its size and digest."""
     return Described(layout.size, layout.digest())

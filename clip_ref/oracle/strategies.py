@@ -1,17 +1,32 @@
-"""The values that properties range over: small, valid by construction, with the edges drawn often."""
+"""Hypothesis strategies for every value: small, valid by construction, with the edges drawn often.   Spec: conformance.
 
-from typing import Any
+Needs Hypothesis: `pip install 'clip-ref[conformance]'`. `inputs` draws the inputs of an operation, bad ones among
+them; what the reference makes of them, `clip_ref.oracle.answer` says. The others draw values of the package.
+
+>>> from hypothesis import given, settings
+>>> from clip_ref.oracle import answer
+>>> @settings(max_examples=10, database=None)
+... @given(inputs("keys.public_key"))
+... def my_keys_are_right(asked):
+...     right = answer("keys.public_key", asked).said
+...     assert right == {"output": my_public_key(bytes.fromhex(asked["secret"])).hex()}
+>>> from clip_ref.keys import public_key
+>>> from clip_ref.values import SecretKey
+>>> def my_public_key(secret):  # stands for an implementation to be tested
+...     return public_key(SecretKey(secret))
+>>> my_keys_are_right()
+"""
+
+from typing import Any, Final
 
 import attrs
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from clip_ref.canonical import SESSION_BYTES, RoundContext
-from clip_ref.errors import SERVER
+from clip_ref.errors import SERVER, PreconditionError
 from clip_ref.keys import KEY_BYTES, SIGNATURE_BYTES
-from clip_ref.layout import Axis, Layer, Layout, Tensor, dense_chain, kept_count
+from clip_ref.layout import Axis, Kept, Layer, Layout, Tensor, dense_chain, kept_count
 from clip_ref.messages import (
     SHARE_BYTES,
     Advertise,
@@ -31,6 +46,9 @@ from clip_ref.messages import (
     TimeRecord,
     Unmask,
 )
+from clip_ref.oracle.jsontypes import Json
+from clip_ref.oracle.operation import OPERATIONS
+from clip_ref.oracle.runner import drawable
 from clip_ref.params import (
     Encoding,
     Mean,
@@ -41,15 +59,23 @@ from clip_ref.params import (
     SlackSeed,
     Weighting,
 )
+from clip_ref.scores import LayerScores
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, Ring, RingVector, RoundNumber, SecretKey, Seed
 from clip_ref.wire import KINDS, Sizes
 
-few = settings(max_examples=max(1, settings().max_examples // 5))
-"""Decorates a property whose every example is many checks: a fifth of the profile's examples."""
+LAST_ID: Final = SERVER - 1
+"""The largest id of a client."""
 
-Kept = dict[str, NDArray[np.int64]]
 
-LAST_ID = SERVER - 1
+# Operations
+
+
+def inputs(operation: str) -> st.SearchStrategy[dict[str, Json]]:
+    """Inputs of this operation as JSON, now and then such as must be refused: what the runner draws its random cases from."""
+    if operation not in drawable():
+        raise PreconditionError(rule="CNF-1", detail=f"there is no operation {operation!r} whose inputs can be drawn")
+    asked = OPERATIONS[operation]
+    return st.randoms(use_true_random=False).map(lambda random: asked.json(asked.draw[0](random)))
 
 
 # Ids, secrets, rings
@@ -67,18 +93,22 @@ def rosters(min_size: int = 2, max_size: int = 8) -> st.SearchStrategy[tuple[Cli
 
 
 def rings() -> st.SearchStrategy[Ring]:
+    """Z_R with R = 2³² or 2⁶⁴."""
     return st.sampled_from((Ring(bits=32), Ring(bits=64)))
 
 
 def seeds() -> st.SearchStrategy[Seed]:
+    """32 bytes."""
     return st.binary(min_size=32, max_size=32).map(Seed)
 
 
 def secret_keys() -> st.SearchStrategy[SecretKey]:
+    """32 bytes."""
     return st.binary(min_size=32, max_size=32).map(SecretKey)
 
 
 def digests() -> st.SearchStrategy[Digest]:
+    """32 bytes."""
     return st.binary(min_size=32, max_size=32).map(Digest)
 
 
@@ -211,6 +241,7 @@ def grids(max_size: int = 6) -> st.SearchStrategy[tuple[int, ...]]:
 
 @st.composite
 def policies(draw: st.DrawFn, mean: Mean | None = None, selection: Selection | None = None) -> PruningPolicy:
+    """Policies of every kind, or with this mean and this selection."""
     grid = draw(grids())
     selection = draw(st.sampled_from(Selection)) if selection is None else selection
     slack_seed = draw(st.sampled_from(SlackSeed))
@@ -260,6 +291,7 @@ def params(
     max_clients: int = 12,
     policy: st.SearchStrategy[PruningPolicy] | None = None,
 ) -> Params:
+    """Parameters of a clique at `hardened`, with any policy unless one is given."""
     clients = draw(st.integers(min_clients, max_clients))
     threshold = draw(st.integers(2, clients))
     drawn = draw(policies() if policy is None else policy)
@@ -271,6 +303,19 @@ def params(
         policy=drawn,
         encoding=draw(encodings(spread=clients * cap)),
     )
+
+
+# Scores
+
+
+@st.composite
+def scores(draw: st.DrawFn, layer: str = "dense1", neurons: int | None = None) -> LayerScores:
+    """The scores of a layer: change int64[neurons] ≥ 0, scale int64[neurons] ≥ 1; ties often."""
+    count = draw(st.integers(1, 12)) if neurons is None else neurons
+    sized = st.one_of(st.integers(0, 4), st.integers(0, 2**40), st.integers(0, 2**61))
+    change = draw(st.lists(sized, min_size=count, max_size=count))
+    scale = draw(st.lists(sized.map(lambda b: b + 1), min_size=count, max_size=count))
+    return LayerScores(layer, np.array(change, dtype=np.int64), np.array(scale, dtype=np.int64))
 
 
 # Times and messages
@@ -302,6 +347,7 @@ def time_records(draw: st.DrawFn, levels: int, valid: bool = True) -> TimeRecord
 
 @st.composite
 def contexts(draw: st.DrawFn) -> RoundContext:
+    """What ctx₀ and ctx are made of."""
     return RoundContext(
         session=draw(st.binary(min_size=SESSION_BYTES, max_size=SESSION_BYTES)),
         round=RoundNumber(draw(st.integers(1, 2**64 - 1))),
@@ -315,6 +361,7 @@ def contexts(draw: st.DrawFn) -> RoundContext:
 
 @st.composite
 def sizes(draw: st.DrawFn) -> Sizes:
+    """What fixes the lengths of messages, for small models and few clients."""
     model, clients = draw(st.integers(1, 5)), draw(st.integers(2, 5))
     return Sizes(
         clients=clients,
@@ -327,13 +374,29 @@ def sizes(draw: st.DrawFn) -> Sizes:
     )
 
 
+@st.composite
+def bundles(draw: st.DrawFn, sender: ClientId, hardened: bool = True) -> Advertise:
+    """A well-formed `Advertise`, of any bytes: keys need not be points, nor signatures hold."""
+
+    def blob(length: int) -> bytes:
+        return draw(st.binary(min_size=length, max_size=length))
+
+    rest = (32, 32, SIGNATURE_BYTES) if hardened else (0, 0, 0)
+    return Advertise(sender, blob(KEY_BYTES), blob(KEY_BYTES), *map(blob, rest))
+
+
 @attrs.frozen
 class Sent:
     """A message, and what its receiver knows beforehand."""
 
     message: Message
+    """Of any kind."""
+
     header: Header
+    """As it is announced."""
+
     sizes: Sizes
+    """Those that it keeps to."""
 
 
 @st.composite
@@ -360,8 +423,7 @@ def sent(draw: st.DrawFn, kinds: tuple[type[Message], ...] = KINDS) -> Sent:
         return tuple((c, blob(length)) for c in clients())
 
     def bundle(client: ClientId) -> Advertise:
-        keys, commitments = (blob(KEY_BYTES), blob(KEY_BYTES)), (hardened(32), hardened(32))
-        return Advertise(client, *keys, *commitments, signature())
+        return draw(bundles(client, limits.hardened))
 
     def signature() -> bytes:
         return hardened(SIGNATURE_BYTES)
