@@ -19,6 +19,7 @@ import attrs
 from clip_ref import __version__, graph
 from clip_ref.audit import AuditReport, audit
 from clip_ref.audit import as_dict as audit_json
+from clip_ref.deadline import upload_time
 from clip_ref.errors import SERVER, ClipError, PreconditionError
 from clip_ref.identification import Plan, Reason, Verdict, elapsed, identify, valid
 from clip_ref.identities import DIRECTORY_FILE, SECRETS, beside, load_directory, new_identities
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         default="hardened",
         help="basic: against a server that is curious; hardened: against a malicious one (default: hardened)",
     )
+    _add_deadline(train)
     train.add_argument("--seed", type=int, default=1, help="what all chance is drawn from (default: 1)")
     train.add_argument("--init", type=Path, default=None, metavar="MODEL", help="start from a saved model.npz")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -210,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
+    _add_deadline(plan)
     plan.add_argument(
         "--graph",
         action="store_true",
@@ -301,6 +304,30 @@ def _add_keys(commands: "argparse._SubParsersAction[_Parser]", command: Callable
     new.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where to write; made if its parent is there"
     )
+
+
+def _add_deadline(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--deadline",
+        type=_seconds,
+        default=0,
+        metavar="SECONDS",
+        help="deadline mode: all uploads start at one time, which is SECONDS into the leg where nobody may prune, and "
+        "never later (default: 0, each when it is ready)",
+    )
+
+
+def _seconds(text: str) -> int:
+    """Reads seconds as µs."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value <= LONGEST or value * 1_000_000 % 1:
+        raise argparse.ArgumentTypeError(
+            f"seconds from 0 to {LONGEST}, with at most 6 decimals, are expected, got {text!r}"
+        )
+    return int(value * 1_000_000)
 
 
 def _add_vectors(
@@ -487,6 +514,7 @@ def _train(options: argparse.Namespace) -> int:
         fleet=options.fleet,
         clock=Clock(options.clock),
         security=SecurityLevel(options.security),
+        deadline=options.deadline,
         seed=options.seed,
     )
     found = training.train(
@@ -709,7 +737,7 @@ def _attack_text(attack: "Attack", result: "AttackResult") -> str:
 
 def _plan(options: argparse.Namespace) -> int:
     policy = HARDENED_POLICY if options.preset == "hardened" else PAPER_POLICY
-    changes: dict[str, Any] = {"network_aware": not options.compute_only}
+    changes: dict[str, Any] = {"network_aware": not options.compute_only, "deadline": options.deadline}
     if options.share is not None:
         changes["straggler_share"] = options.share
     if options.margin is not None:
@@ -730,12 +758,15 @@ def _plan(options: argparse.Namespace) -> int:
     )
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
-    decide = _plan_on_graph if options.graph else identify
-    plan = decide(records=records, params=params, round=RoundNumber(options.round))
+    decide, round = _plan_on_graph if options.graph else identify, RoundNumber(options.round)
+    plan = decide(records=records, params=params, round=round)
+    not_before = upload_time(target=plan.target, verdicts=plan.verdicts, params=params, round=round)
     if options.json:
-        _say(json.dumps(_plan_json(plan, records, params), indent=2))
+        _say(json.dumps(_plan_json(plan, records, params) | {"not_before_us": not_before}, indent=2))
     elif not options.quiet:
         _say(_plan_text(plan, records, params))
+        if not_before:
+            _say(f"\nUploads start {not_before / 1e6:.3f} s into the leg, everybody's.")
     return OK
 
 

@@ -259,6 +259,10 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "plan: too fine a share": (("plan", "times.csv", "--share=0.0001"), "in steps of 0.001"),
     "plan: a margin of 1.2": (("plan", "times.csv", "--margin=1.2"), "--margin: a ratio from 0 to 1 in steps of 0.001"),
     "plan: no end of a margin": (("plan", "times.csv", "--margin=Infinity"), "got 'Infinity'"),
+    "plan: a deadline in words": (("plan", "times.csv", "--deadline=late"), "got 'late'"),
+    "plan: a deadline below 0": (("plan", "times.csv", "--deadline=-1"), "--deadline: seconds from 0 to 1000000000"),
+    "plan: too fine a deadline": (("plan", "times.csv", "--deadline=0.0000001"), "with at most 6 decimals"),
+    "plan: no end of a deadline": (("plan", "times.csv", "--deadline=Infinity"), "got 'Infinity'"),
     "plan: round 0": (("plan", "times.csv", "--round=0"), "rounds count from 1, got 0"),
     "plan: too many colluders": (("plan", "times.csv", "--colluders=7"), "got 7 [PAR-6]"),
     "plan: fewer than no colluders": (("plan", "times.csv", "--colluders=-1"), "got -1 [PAR-6]"),
@@ -685,6 +689,23 @@ def test_every_reason_is_told_to_those_that_it_is_true_of(reason: Reason) -> Non
     assert (min(one["keep"] for one in slow) < 1000) == (reason in (Reason.STRAGGLER, Reason.BLOCK))
     shown = plan_of(text, *arguments).splitlines()
     assert sum(line.endswith(reason.value) for line in shown) == count
+
+
+@pytest.mark.rule("DDL-1", "DDL-2")
+@pytest.mark.parametrize(
+    ("arguments", "not_before"),
+    [
+        ((), 0),
+        (("--deadline=9.5",), 2_415_000),
+        (("--deadline=9.5", "--round=2"), 9_500_000),
+        (("--deadline=1",), 10**6),
+    ],
+)
+def test_plan_says_when_uploads_start(arguments: tuple[str, ...], not_before: int) -> None:
+    text = times({3: "3", 7: "9"})  # T* is 2.3 s
+    assert json.loads(plan_of(text, *arguments, "--json"))["not_before_us"] == not_before
+    last = plan_of(text, *arguments).splitlines()[-1]
+    assert (last == f"Uploads start {not_before / 1e6:.3f} s into the leg, everybody's.") == bool(not_before)
 
 
 def test_what_plan_prints(tmp_path: Path) -> None:

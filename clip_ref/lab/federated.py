@@ -96,6 +96,9 @@ class RunConfig:
     security: SecurityLevel = SecurityLevel.HARDENED
     """What is checked."""
 
+    deadline: int = 0
+    """Deadline mode: the longest that uploads are held back, µs; 0: not at all."""
+
     seed: int = 1
     """Draws the initial model, the batches, who is slow, and in a simulation the clients' secrets too; 0 … 2⁶³ − 1."""
 
@@ -146,6 +149,7 @@ class RunConfig:
         if policy.straggler_share:
             share = -(-1000 * self.stragglers // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
+        policy = attrs.evolve(policy, deadline=self.deadline)
         encoding = Encoding()
         largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps)
         encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
@@ -179,7 +183,7 @@ class RoundRow:
     """Simulated time from the start of the run to this round's end."""
 
     unpruned_seconds: float
-    """How long the same round of the same clients would have taken had nobody pruned."""
+    """How long the same round of the same clients would have taken had nobody pruned, nor held an upload back."""
 
     bound: float
     """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved."""
@@ -213,6 +217,9 @@ class RoundRow:
 
     one_shape: bool
     """Whether the server saw the same sequence of kinds and lengths from every client."""
+
+    not_before_seconds: float
+    """In deadline mode, how long after the start of `Deliver` uploads began; else 0."""
 
 
 @attrs.frozen
@@ -424,7 +431,8 @@ class Run:
         assignments = result.assignments
         macs = {u: self.layout.shrunk(a.kept).macs() for u, a in assignments.items()}
         fits = {int(u): self._fit(u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
-        self.timeline = self._simulate(result, fits)
+        not_before = next(iter(assignments.values())).not_before
+        self.timeline = self._simulate(result, fits, not_before)
         full = self.layout.macs()
         unpruned = self._simulate(result, {int(u): self._fit(u, 1000, full) for u in assignments})
         slow = [u for u in self.fleet.stragglers if u in assignments]
@@ -454,15 +462,17 @@ class Run:
             plain_sum=self._plain_sum(result, updates, records).hex(),
             upload_bytes=" ".join(map(str, transcript.upload_lengths())),
             one_shape=len(transcript.shapes(self.roster)) == 1,
+            not_before_seconds=not_before / 1e6,
         )
 
-    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds]) -> Timeline:
+    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0) -> Timeline:
         return simulate(
             fleet=self.fleet,
             costs={int(u): legs for u, legs in result.costs.items()},
             fits=fits,
             server_work=result.server_work,
             units=DECLARED,
+            not_before=not_before,
         )
 
     def _plain_sum(

@@ -163,6 +163,7 @@ OTHERS: dict[str, Any] = {
     "clock": Clock.MEASURED,
     "security": SecurityLevel.HARDENED,
     "seed": 2,
+    "deadline": 5_000_000,
     "fleet": "paper",
 }
 

@@ -34,6 +34,7 @@ from clip_ref.params import (
 )
 from clip_ref.round import Server
 from clip_ref.round.cost import Leg
+from clip_ref.sim.clock import Activity
 from clip_ref.values import ClientId
 from clip_ref.wire import kind_name
 from lab import tiny
@@ -280,6 +281,24 @@ def test_exclude_leaves_the_slow_out(runs: Mapping[str, Run]) -> None:
     assert {span.client for span in run.timeline.spans} == set(run.roster)
     assert {row.survivors for row in runs["clip"].rows} == {10}
     assert summarise(run.rows).simulated_seconds < summarise(runs["clip"].rows).simulated_seconds
+
+
+@pytest.mark.rule("DDL-1", "DDL-2", "DDL-3", "CLK-5")
+def test_in_deadline_mode_uploads_begin_at_one_time_and_no_round_teaches_the_next_to_begin_later() -> None:
+    run = tiny.run(rounds=6, deadline=90_000_000)
+    free = tiny.run(rounds=6)
+    waits = [row.not_before_seconds for row in run.rows]
+    assert waits[:2] == [90.0, 90.0]
+    assert 0 < waits[2] < 90.0
+    assert len(set(waits[2:])) == 1
+    assert [row.keep_levels for row in run.rows] == [row.keep_levels for row in free.rows]
+    assert all(row.keep_levels for row in run.rows[2:])
+    assert all(row.round_seconds > other.round_seconds for row, other in zip(run.rows, free.rows, strict=True))
+    assert all(row.unpruned_seconds == other.unpruned_seconds for row, other in zip(run.rows, free.rows, strict=True))
+    assert run.timeline is not None
+    starts = {s.start for s in run.timeline.spans if (s.leg, s.activity) == (Leg.INPUT, Activity.UPLOAD)}
+    assert len(starts) == 1
+    assert {row.not_before_seconds for row in free.rows} == {0.0}
 
 
 def test_pruning_takes_nearly_all_that_there_is_to_gain(runs: Mapping[str, Run]) -> None:
