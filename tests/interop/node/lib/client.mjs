@@ -6,7 +6,7 @@ import { holderWeights } from './aggregation.mjs';
 import { openRecord, openShares, sealEnvelope, slackEntropy } from './broadcast.mjs';
 import { encode as encodeUpdate, encodeScaled } from './codec.mjs';
 import { ctx0Of, ctxOf, maskContext, modelDigest } from './context.mjs';
-import { need, needOf, PartyRefusal } from './errors.mjs';
+import { ArgumentRefusal, need, needOf, PartyRefusal } from './errors.mjs';
 import { bucketOf, checkProof, graphSeed, judge, leafOf, neighbours, positionsIn, rosterRoot, UNSLOWED } from './graph.mjs';
 import { elapsed, identify, isValid } from './identification.mjs';
 import { scoresOf } from './invariance.mjs';
@@ -62,7 +62,7 @@ export class Client {
     this.steps = ['open', 'roster', 'deliver', 'masked_input', 'announce', ...(this.hardened ? ['agreed'] : [])];
     this.next = 0; // the place in `steps` of the step that is due
     this.out = false; // a message was refused at the step that was due
-    this.taken = new Map(); // by step: what was given, and the answer or the refusal
+    this.taken = new Map(); // by step: what was given, and the answer
     this.channelSecret = this.draw('channel key');
     this.maskSecret = this.draw('mask key');
     this.selfSeed = this.draw('self mask seed');
@@ -91,15 +91,16 @@ export class Client {
    * answer leaves: ROU-16.
    */
   take(step, data, write = () => {}) {
+    const message = step === 'masked_input' ? null : this.decode(step, data);
     const before = this.taken.get(step);
     if (before !== undefined) {
-      need(before.data.equals(data), 'ROU-3', `another ${step} was taken`);
-      if (before.refusal) throw before.refusal;
-      return before.answer;
+      if (before.data.equals(data)) return before.answer;
+      if (message === null) throw new ArgumentRefusal('ROU-3', 'another update was taken');
+      throw new PartyRefusal('ROU-3', 'server', `another ${step} was taken`);
     }
     need(!this.out, 'ROU-3', 'is out of the round');
     need(this.steps[this.next] === step, 'ROU-3', `is not at ${step}`);
-    const given = step === 'masked_input' ? this.updateFrom(data) : this.decode(step, data);
+    const given = message ?? this.updateFrom(data);
     write({ step, data });
     try {
       const answer = this[`at_${step}`](given);
@@ -107,27 +108,22 @@ export class Client {
       this.next += 1;
       return answer;
     } catch (refusal) {
-      if (refusal instanceof PartyRefusal) {
-        this.out = true;
-        this.taken.set(step, { data, refusal });
-      }
+      if (refusal instanceof PartyRefusal) this.out = true;
       throw refusal;
     }
   }
 
+  // Bytes that are no message of this step leave the client as it was. `Open` says which round it is.
   decode(step, data) {
-    if (step === 'open') {
-      const header = readHeader(data, 'server');
-      const fields = decode(data, 'Open', { ...header, sender: SERVER }, this.lengths);
-      return { ...fields, session: header.session, round: header.round };
-    }
     const kind = {
+      open: 'Open',
       roster: this.params.neighbours ? 'Neighbourhood' : 'Roster',
       deliver: 'Deliver',
       announce: 'Announce',
       agreed: 'Agreed',
     }[step];
-    return decode(data, kind, { ...this.header, sender: SERVER }, this.lengths);
+    const { session, round } = step === 'open' || !this.header ? readHeader(data, 'server') : this.header;
+    return { ...decode(data, kind, { session, round, sender: SERVER }, this.lengths), session, round };
   }
 
   /** A message of mine, signed at `hardened`. */
@@ -165,6 +161,7 @@ export class Client {
     const places = params.neighbours ? this.readNeighbourhood(message) : this.readRoster(message);
     for (const bundle of this.bundles.values()) checkAdvertise(bundle);
     if (this.hardened) {
+      server([...this.bundles.keys()].every((id) => this.directory.has(id)), 'ROU-5', 'has an id that nobody knows');
       for (const [id, bundle] of this.bundles) {
         if (id !== me) {
           checkSignature('Advertise', { ...this.header, sender: id }, bundle, this.ctx0, this.directory);
@@ -324,7 +321,8 @@ export class Client {
     return (keep) => {
       if (keep === 1000) return all;
       scores ??= scoresOf(this.model, this.history, this.layout, policy.score);
-      const entropy = policy.slack_seed === 'records' ? slackEntropy(records, this.ctx) : this.ctx;
+      const drawn = policy.selection === 'paper' && policy.slack_seed === 'records';
+      const entropy = drawn ? slackEntropy(records, this.ctx) : this.ctx;
       return select(scores, keep, policy, entropy, this.header.round);
     };
   }
@@ -369,6 +367,7 @@ export class Client {
   /** ROU-8, ROU-21. */
   at_announce({ survivors, u3 }) {
     const { params, me } = this;
+    if (params.neighbours) server(survivors.length === 0, 'ROU-21', 'on a graph U3 is a view');
     this.u3 = params.neighbours ? positionsIn(u3, this.count) : survivors;
     const u2 = new Set(this.u2);
     server(this.u3.every((id) => u2.has(id)), 'ROU-8', 'U3 is not in U2');

@@ -36,6 +36,7 @@ const largestOf = (times) => times.reduce((a, b) => (a > b ? a : b), 0n);
 export const identify = (records, params, round) => {
   const { policy } = params;
   need(records.size > 0, 'IDN-3', 'there are no records');
+  need(round >= 1n, 'IDN-9', 'rounds begin at 1');
   const verdicts = new Map();
   for (const [id] of sorted(records)) verdicts.set(id, { straggler: false, keep: 1000, saturated: false });
 

@@ -62,6 +62,7 @@ export const checkPublicKey = (key, culprit) => {
 
 /** The X25519 shared secret with a peer. */
 export const agree = (secret, peer, peerKey) => {
+  checkSecret(secret);
   checkPublicKey(peerKey, peer);
   return diffieHellman({ privateKey: secretKey('x25519', secret), publicKey: openKey('x25519', peerKey) });
 };

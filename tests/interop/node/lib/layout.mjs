@@ -16,6 +16,7 @@ export const layoutSize = (layout) => layout.tensors.reduce((size, tensor) => si
 /** LAY-1, LAY-2. */
 export const checkLayout = (layout) => {
   const { tensors, layers } = layout;
+  need(tensors.length > 0, 'LAY-1', 'a model has tensors');
   need(distinct(tensors.map(({ name }) => name)), 'LAY-1', 'tensors have distinct names');
   need(distinct(layers.map(({ name }) => name)), 'LAY-1', 'layers have distinct names');
   need(layers.every(({ neurons }) => positive(neurons)), 'LAY-1', 'a layer has at least one neuron');

@@ -9,6 +9,7 @@ const FIELDS = ['clients', 'neighbours', 'threshold', 'min_survivors', 'colluder
 const POLICY = [
   'straggler_share', 'margin', 'grid', 'network_aware', 'score', 'selection', 'threshold', 'slack_seed', 'age_cap',
   'mean', 'holder_cap', 'anonymity_blocks', 'bucket_first', 'bucket_ratio', 'bucket_count', 'min_roster', 'warm_up',
+  'deadline',
 ];
 const ENCODING = ['ring_bits', 'clip', 'value_bits', 'weighting', 'weight_max'];
 
@@ -43,6 +44,7 @@ export const checkPolicy = (policy) => {
   need(policy.bucket_first >= 1, 'PAR-3', "the first bucket's edge is at least 1 µs");
   within(policy.bucket_ratio, 1001, 2000, 'PAR-3', "the buckets' ratio");
   within(policy.bucket_count, 1, 4096, 'PAR-3', 'the number of buckets');
+  within(policy.deadline, 0, 2 ** 53 - 1, 'PAR-3', 'the deadline');
   const unknown = policy.selection === 'paper' && policy.slack_seed === 'records';
   need(!(policy.mean === 'levels' && unknown), 'PAR-4', 'levels does not go with slack from the records');
   return policy;

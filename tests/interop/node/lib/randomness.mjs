@@ -11,7 +11,7 @@ const BLOCK = 1 << 16;
 
 /** RND-1: HKDF-SHA256 with the labelled purpose and the ids in the info. */
 export const derive = (secret, salt, purpose, ids = [], length = 32) => {
-  need(length >= 0 && length <= 255 * 32, 'RND-1', 'HKDF-SHA256 yields at most 8160 bytes');
+  need(length >= 1 && length <= 255 * 32, 'RND-1', 'HKDF-SHA256 yields 1 … 8160 bytes');
   const label = Buffer.from(PREFIX + purpose);
   const info = Buffer.concat([u32(label.length), label, ...ids.map(u32)]);
   return Buffer.from(hkdfSync('sha256', secret, salt, info, length));
@@ -56,7 +56,7 @@ export const accumulate = (target, plus, minus) => {
 /** RND-5: a shared permutation of 0 … length − 1. */
 export const permutation = (entropy, purpose, length) => {
   need(entropy.length === 32, 'RND-5', 'the entropy of a permutation has 32 bytes');
-  need(length >= 0, 'RND-5', 'a length is at least 0');
+  need(length >= 0 && length < 2 ** 31, 'RND-5', 'a permutation has fewer than 2³¹ entries');
   const next = keystream(derive(entropy, EMPTY, purpose));
   const words = [];
   const draw = () => {

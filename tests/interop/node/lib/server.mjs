@@ -1,6 +1,6 @@
 // A server's round: ROU-9 … ROU-13, ROU-19.
 
-import { byNumber, checkId, ringType, SERVER, ZERO_DIGEST } from './bytes.mjs';
+import { byNumber, ringType, SERVER, ZERO_DIGEST } from './bytes.mjs';
 import { checkSignature, commitSeed, commitShare, viewsOf } from './agreement.mjs';
 import { add, aggregate } from './aggregation.mjs';
 import { lengthsOf } from './client.mjs';
@@ -59,8 +59,7 @@ export class Server {
 
   /** ROU-10: a refused message leaves the server as it was. */
   accept(sender, bytes) {
-    checkId(sender);
-    need(this.leg >= 0 && this.leg < this.legs.length, 'ROU-10', 'no leg is open');
+    needOf(sender, this.leg >= 0 && this.leg < this.legs.length, 'ROU-10', 'no leg is open');
     const leg = this.legs[this.leg];
     needOf(sender, !this.answers.has(sender), 'ROU-10', 'has answered already');
     if (leg !== 'advertise') needOf(sender, this.left.includes(sender), 'ROU-10', 'missed an earlier leg');

@@ -207,7 +207,7 @@ const TAKE = {
     signature: takeSignature(r, lengths),
   }),
   Announce: (r, lengths) => ({
-    survivors: r.list(lengths.neighbours ? 0 : lengths.clients, () => r.id(), (id) => id),
+    survivors: r.list(lengths.clients, () => r.id(), (id) => id),
     u3: takeView(r, lengths),
   }),
   Consistent: (r, lengths) => ({ statement: r.take(32), signature: takeSignature(r, lengths) }),
