@@ -21,7 +21,6 @@ import { pad } from './padding.mjs';
 import { derive, randomBytes } from './randomness.mjs';
 import { select } from './selection.mjs';
 import { split } from './shamir.mjs';
-import { checkModel } from './state.mjs';
 import { decode, encode, encodeRecord, readHeader } from './wire.mjs';
 
 const NONE = Buffer.alloc(0);
@@ -42,14 +41,13 @@ const server = (good, rule, detail) => needOf('server', good, rule, detail);
 export class Client {
   /** `begun` has me, params, layout, record, history, entropy, identity and directory. */
   constructor(begun) {
-    const { me, params, layout, record, history, entropy, identity, directory } = begun;
+    const { me, params, layout, record, entropy, identity, directory } = begun;
     checkId(me);
     checkParams(params);
     checkLayout(layout);
     need(entropy.length === 32, 'ROU-3', 'entropy has 32 bytes');
     need(record.fit.length === params.policy.grid.length, 'WIR-2', 'a record has a time for each level');
-    encodeRecord(record);
-    if (history !== null) checkModel(history, layoutSize(layout));
+    encodeRecord({ ...record, entropy }); // its own entropy is yet to come
     if (isHardened(params)) {
       need(identity !== null, 'ROU-18', 'hardened takes an identity');
       need(directory.get(me)?.equals(identityKey(checkSecret(identity))), 'ROU-18', 'the directory has another key');
@@ -113,7 +111,8 @@ export class Client {
     }
   }
 
-  // Bytes that are no message of this step leave the client as it was. `Open` says which round it is.
+  // Bytes that are no message of this step leave the client as it was. The first one that is a message says which
+  // session and round all that follow must be of.
   decode(step, data) {
     const kind = {
       open: 'Open',
@@ -122,8 +121,10 @@ export class Client {
       announce: 'Announce',
       agreed: 'Agreed',
     }[step];
-    const { session, round } = step === 'open' || !this.header ? readHeader(data, 'server') : this.header;
-    return { ...decode(data, kind, { session, round, sender: SERVER }, this.lengths), session, round };
+    const { session, round } = this.expected ?? readHeader(data, 'server');
+    const message = decode(data, kind, { session, round, sender: SERVER }, this.lengths);
+    this.expected = { session, round };
+    return { ...message, session, round };
   }
 
   /** A message of mine, signed at `hardened`. */
@@ -406,7 +407,9 @@ export const runClient = ({ script, ...begun }, entry) => {
   return script.map(({ step, data }) =>
     entry(() => {
       if (step === 'restart') {
+        const { expected } = client;
         client = Client.restored(begun, journal);
+        client.expected = expected;
         return null;
       }
       return client.take(step, data, (given) => journal.push(given));
