@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import attrs
 
-from clip_ref import __version__
+from clip_ref import __version__, graph
 from clip_ref.audit import AuditReport, audit
 from clip_ref.audit import as_dict as audit_json
+from clip_ref.deadline import upload_time
 from clip_ref.errors import SERVER, ClipError, PreconditionError
-from clip_ref.identification import Plan, elapsed, identify
+from clip_ref.identification import Plan, Reason, Verdict, elapsed, identify, valid
 from clip_ref.identities import DIRECTORY_FILE, SECRETS, beside, load_directory, new_identities
 from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import TimeRecord
 from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Params, SecurityLevel
-from clip_ref.values import ClientId, RoundNumber
+from clip_ref.values import ClientId, RoundNumber, saturate
 
 if TYPE_CHECKING:
     from clip_ref.attacks import Attack, AttackResult
@@ -42,6 +44,9 @@ ATTACK_SEED: Final = 1
 """Attacks draw everything from it."""
 
 WEIGHT_MAX: Final = Encoding().weight_max
+
+MOST_BITS: Final = 256
+"""The largest security parameter that can be asked for."""
 
 EXIT_CODES: Final = """exit codes:
   0    done, and every check held
@@ -109,9 +114,36 @@ def _parser() -> argparse.ArgumentParser:
         "which --resume goes on with the same result.",
     )
     train.add_argument("--out", type=Path, required=True, help="directory to write to; made if its parent is there")
-    train.add_argument("--task", default="digits", help="what to learn (default: digits)")
+    train.add_argument(
+        "--task", default="digits", help="digits, cifar10, mnist, femnist or shakespeare (default: digits, which ship)"
+    )
+    train.add_argument(
+        "--data-dir", default=None, metavar="DIR", help="where the task's data are, in their published format"
+    )
+    train.add_argument(
+        "--partition",
+        default="natural",
+        metavar="HOW",
+        help="natural: by writer, role or user; iid; dirichlet:ALPHA; devices:SHARE, the slow clients' share of two classes "
+        "(default: natural)",
+    )
+    train.add_argument(
+        "--examples",
+        type=int,
+        default=None,
+        metavar="N",
+        help="train on so many examples; time is billed for all (default: all)",
+    )
     train.add_argument("--method", default="clip", help="none, random, exclude, clip-paper or clip (default: clip)")
-    train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 50 (default: 20)")
+    train.add_argument("--clients", type=int, default=20, help="how many clients, 2 to 500 (default: 20)")
+    train.add_argument(
+        "--neighbours",
+        type=int,
+        default=0,
+        metavar="K",
+        help="a graph on which each client masks and shares with K others, K even (default: everybody with everybody, "
+        "and above 255 clients the K and t that `graph` prints)",
+    )
     train.add_argument(
         "--stragglers", type=int, default=None, help="how many of them are slow, at most half (default: a fifth)"
     )
@@ -131,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         default="hardened",
         help="basic: against a server that is curious; hardened: against a malicious one (default: hardened)",
     )
+    _add_deadline(train)
     train.add_argument("--seed", type=int, default=1, help="what all chance is drawn from (default: 1)")
     train.add_argument("--init", type=Path, default=None, metavar="MODEL", help="start from a saved model.npz")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -149,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         "Print the accuracy of a model that `train` saved, on its task's unseen test.",
     )
     evaluate.add_argument("model", type=Path, metavar="MODEL", help="a model.npz")
+    evaluate.add_argument("--data-dir", default=None, metavar="DIR", help="where the task's data are")
 
     plan = command(
         "plan",
@@ -178,6 +212,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
+    _add_deadline(plan)
+    plan.add_argument(
+        "--graph",
+        action="store_true",
+        help="as on a graph: T* from a histogram of these times, and everybody's own verdict by it",
+    )
     plan.add_argument("--round", type=int, default=3, help="the round's number: nobody prunes in 1 and 2 (default: 3)")
 
     attack = command(
@@ -189,11 +229,39 @@ def _parser() -> argparse.ArgumentParser:
         "got, and the rule that stopped or bounded it.",
     )
     attack.add_argument("name", nargs="?", type=_attack_name, metavar="NAME", help="one attack (default: all)")
+    _add_graph(command)
     _add_audit(command)
     _add_keys(commands, command)
     _add_vectors(commands, command)
     _add_conformance(command)
     return parser
+
+
+def _add_graph(command: Callable[..., argparse.ArgumentParser]) -> None:
+    sizes = command(
+        "graph",
+        _graph,
+        "how many neighbours and shares a graph needs",
+        "Print the least k, the neighbours of each client, and t, the shares that give a secret\n"
+        "back, that keep a graph of N clients safe, by exact hypergeometric tails.",
+    )
+    sizes.add_argument("--clients", type=int, required=True, metavar="N", help="how many clients")
+    for name, what in (("corrupt", "collude with the server"), ("dropped", "drop out")):
+        sizes.add_argument(
+            f"--{name}",
+            type=_ratio("1"),
+            default=100,
+            metavar="SHARE",
+            help=f"share of them that may {what}, 0 to 1 (default: 0.1)",
+        )
+    for name, default, what in (
+        ("security", 40, "a client is exposed with a probability of at most 2^-BITS"),
+        ("failure", 30, "a round aborts with a probability of at most 2^-BITS"),
+        ("grinding", 0, "a malicious server may try 2^BITS graphs and choose"),
+    ):
+        sizes.add_argument(
+            f"--{name}", type=_bits, default=default, metavar="BITS", help=f"{what} (default: {default})"
+        )
 
 
 def _add_audit(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -236,6 +304,30 @@ def _add_keys(commands: "argparse._SubParsersAction[_Parser]", command: Callable
     new.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where to write; made if its parent is there"
     )
+
+
+def _add_deadline(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--deadline",
+        type=_seconds,
+        default=0,
+        metavar="SECONDS",
+        help="deadline mode: all uploads start at one time, which is SECONDS into the leg where nobody may prune, and "
+        "never later (default: 0, each when it is ready)",
+    )
+
+
+def _seconds(text: str) -> int:
+    """Reads seconds as µs."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value <= LONGEST or value * 1_000_000 % 1:
+        raise argparse.ArgumentTypeError(
+            f"seconds from 0 to {LONGEST}, with at most 6 decimals, are expected, got {text!r}"
+        )
+    return int(value * 1_000_000)
 
 
 def _add_vectors(
@@ -325,6 +417,13 @@ def _ratio(most: str) -> Callable[[str], int]:
     return per_mille
 
 
+def _bits(text: str) -> int:
+    """Reads a security parameter."""
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or int(text) > MOST_BITS:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {MOST_BITS} is expected, got {text!r}")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Errors are one line on standard error, never a traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -404,13 +503,18 @@ def _train(options: argparse.Namespace) -> int:
     clients = options.clients
     config = RunConfig(
         task=options.task,
+        data_dir=options.data_dir,
+        partition=options.partition,
+        examples=options.examples,
         method=options.method,
         clients=clients,
+        neighbours=options.neighbours,
         stragglers=max(0, clients // 5) if options.stragglers is None else options.stragglers,
         rounds=options.rounds,
         fleet=options.fleet,
         clock=Clock(options.clock),
         security=SecurityLevel(options.security),
+        deadline=options.deadline,
         seed=options.seed,
     )
     found = training.train(
@@ -524,7 +628,7 @@ def _conformance(options: argparse.Namespace) -> int:
         timeout=options.timeout,
         progress=_Progress(quiet=options.quiet),
     )
-    rules = vectors.rules()
+    rules = vectors.load_rules()
     if files is not None:
         report.write(found, rules, files)
     if options.json:
@@ -576,7 +680,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     _need_training()
     from clip_ref.lab import training
 
-    found = training.evaluate(options.model)
+    found = training.evaluate(options.model, data_dir=options.data_dir)
     if options.json:
         _say(json.dumps(found, indent=2))
     elif not options.quiet:
@@ -633,22 +737,61 @@ def _attack_text(attack: "Attack", result: "AttackResult") -> str:
 
 def _plan(options: argparse.Namespace) -> int:
     policy = HARDENED_POLICY if options.preset == "hardened" else PAPER_POLICY
-    changes: dict[str, Any] = {"network_aware": not options.compute_only}
+    changes: dict[str, Any] = {"network_aware": not options.compute_only, "deadline": options.deadline}
     if options.share is not None:
         changes["straggler_share"] = options.share
     if options.margin is not None:
         changes["margin"] = options.margin
     policy = attrs.evolve(policy, **changes)
+    if options.graph:
+        policy = attrs.evolve(policy, anonymity_blocks=False)
     records = read_times(options.times, grid=policy.grid)
+    if options.graph and len(records) < 4:
+        raise PreconditionError(rule="PAR-10", detail=f"a graph takes 4 clients at least, there are {len(records)}")
     wide = Encoding(ring_bits=64)  # times do not depend on it: let any number of clients be planned for
-    params = Params(clients=len(records), policy=policy, colluders=options.colluders, encoding=wide)
+    params = Params(
+        clients=len(records),
+        neighbours=2 if options.graph else 0,  # nor on how many neighbours there are
+        policy=policy,
+        colluders=options.colluders,
+        encoding=wide,
+    )
     if options.round < 1:
         raise PreconditionError(rule="IDN-1", detail=f"rounds count from 1, got {options.round}")
-    plan = identify(records=records, params=params, round=RoundNumber(options.round))
+    decide, round = _plan_on_graph if options.graph else identify, RoundNumber(options.round)
+    plan = decide(records=records, params=params, round=round)
+    not_before = upload_time(target=plan.target, verdicts=plan.verdicts, params=params, round=round)
     if options.json:
-        _say(json.dumps(_plan_json(plan, records, params), indent=2))
+        _say(json.dumps(_plan_json(plan, records, params) | {"not_before_us": not_before}, indent=2))
     elif not options.quiet:
         _say(_plan_text(plan, records, params))
+        if not_before:
+            _say(f"\nUploads start {not_before / 1e6:.3f} s into the leg, everybody's.")
+    return OK
+
+
+def _plan_on_graph(*, records: Mapping[ClientId, TimeRecord], params: Params, round: RoundNumber) -> Plan:
+    """GRA-6..GRA-8: T* from the histogram of these times, and what everybody finds out about itself in a round with it."""
+    timed = [elapsed(record, level=0) for record in records.values() if valid(record, params=params)]
+    buckets = Counter(graph.bucket_of(elapsed=time, params=params) for time in timed)
+    target = graph.target(histogram=[buckets[k] for k in range(params.buckets)], params=params)
+
+    def verdict(record: TimeRecord) -> Verdict:
+        if not valid(record, params=params):
+            return Verdict(False, 1000, False, Reason.NO_TIME)
+        return graph.judge(own=graph.own_times(record), target=target, params=params, round=round)
+
+    return Plan(target, saturate(0), {u: verdict(records[u]) for u in sorted(records)})
+
+
+def _graph(options: argparse.Namespace) -> int:
+    rates = {name: getattr(options, name) for name in ("clients", "corrupt", "dropped")}
+    bits = {name: getattr(options, name) for name in ("security", "failure", "grinding")}
+    k, t = graph.choose(**rates, **bits)
+    if options.json:
+        _say(json.dumps(rates | bits | {"neighbours": k, "threshold": t}, indent=2))
+    elif not options.quiet:
+        _say(f"k = {k} neighbours each, t = {t} shares of {k + 1}")
     return OK
 
 
@@ -691,10 +834,11 @@ def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
             ]
         )
     pruning = sum(verdict.keep < 1000 for verdict in plan.verdicts.values())
-    head = (
-        f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate. "
-        f"{pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
-    )
+    head = f"T* = {plan.target / 1e6:.3f} s, what the slowest client takes that is not a candidate"
+    if params.neighbours:
+        head += f" or at most a bucket more. {pruning} of {len(rows) - 1} prune, each on its own."
+    else:
+        head += f". {pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
     return f"{head}\n\n{_columns(rows, (True, True, False, True, True, False))}"
 
 

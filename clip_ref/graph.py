@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from clip_ref.canonical import digest, unsigned
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
+from clip_ref.messages import TimeRecord
 from clip_ref.params import MAX_HOLDERS, Params
 from clip_ref.rand import permutation
 from clip_ref.values import Digest, Microseconds, saturate
@@ -180,6 +181,16 @@ class OwnTimes:
     """Its status before."""
 
 
+def own_times(record: TimeRecord) -> OwnTimes:
+    """GRA-8: a record as its own client judges it."""
+    return OwnTimes(
+        elapsed=tuple(saturate(record.elapsed(k)) for k in range(len(record.fit))),
+        fit=record.fit,
+        has_model=record.has_model,
+        was_straggler=record.was_straggler,
+    )
+
+
 def judge(*, own: OwnTimes, target: int, params: Params, round: int) -> Verdict:
     """GRA-8: a client's verdict on itself, from T* and its own times alone; nobody else learns it.
 
@@ -238,5 +249,7 @@ def choose(
                 return k, t
             break  # a larger t only makes aborts likelier
     raise PreconditionError(
-        rule="GRA-9", detail=f"no k below {min(MAX_HOLDERS, others)} keeps {clients} clients safe at these rates"
+        rule="GRA-9",
+        detail=f"no k below {min(MAX_HOLDERS, others)} keeps {clients} clients safe at these rates: take a clique where it "
+        "is large enough, more clients, or lower rates",
     )

@@ -1,4 +1,4 @@
-"""Identification: who is a straggler, and how much it must prune.   Spec: identification, rules IDN-1..IDN-9.
+"""Identification: who is a straggler, and how much it must prune.   Spec: identification, rules IDN-1..IDN-11.
 
 Every client runs this on the same opened records and comes to the same plan, in integers alone.
 
@@ -57,7 +57,8 @@ def identify(*, records: Mapping[ClientId, TimeRecord], params: Params, round: R
     IDN-3: candidates are the ⌊p·n_v/1000⌋ valid clients with the largest e(1000), the smaller id first among equals.
     IDN-4: T* is the largest e(1000) of the valid others. IDN-5: a candidate is a straggler above (1 + δ)·T*; one that was a
     straggler stays one above T*. IDN-6, IDN-7: a straggler keeps the largest level of the grid that is in time, else the
-    smallest. IDN-8: in blocks. IDN-9: nobody prunes in a warm-up round, in a small roster, without history.
+    smallest. IDN-8: in blocks. IDN-9: nobody prunes in a warm-up round, in a small roster, without history. What follows:
+    IDN-10, who is in time, and IDN-11, that nobody flaps.
     """
     policy = params.policy
     if not records or round < 1:

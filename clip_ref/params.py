@@ -173,6 +173,9 @@ class PruningPolicy:
     warm_up: int = 2
     """Nobody prunes in rounds 1 … warm_up: change since the initial model says nothing yet."""
 
+    deadline: int = 0
+    """Deadline mode: the longest that uploads are held back after the start of `Deliver`, µs, 0 … 2⁵³ − 1. 0: not at all."""
+
     def __attrs_post_init__(self) -> None:
         """PAR-1, PAR-2, PAR-3."""
         _per_mille("PAR-1", "straggler_share", self.straggler_share, 0, 500)
@@ -189,6 +192,8 @@ class PruningPolicy:
             raise _refuse("PAR-3", "age_cap and min_roster are at least 0, warm_up at least 1, holder_cap 1 … 64")
         if self.bucket_first < 1 or not 1001 <= self.bucket_ratio <= 2000 or not 1 <= self.bucket_count <= 4096:
             raise _refuse("PAR-3", "bucket_first is at least 1, bucket_ratio 1001 … 2000, bucket_count 1 … 4096")
+        if not 0 <= self.deadline < 1 << 53:
+            raise _refuse("PAR-3", f"the deadline is 0 … 2^53 - 1 µs, got {self.deadline}")
         public = self.selection is not Selection.PAPER or self.slack_seed is SlackSeed.CONTEXT
         if self.mean is Mean.LEVELS and not public:
             raise _refuse(

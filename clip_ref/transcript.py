@@ -18,6 +18,7 @@ from clip_ref.canonical import SESSION_BYTES, Writer, digest, model_digest, pref
 from clip_ref.configuration import decode_configuration, encode_configuration
 from clip_ref.errors import SERVER, ClipError, PreconditionError, TranscriptError
 from clip_ref.layout import Layout
+from clip_ref.messages import Neighbourhood
 from clip_ref.params import Params
 from clip_ref.round import State
 from clip_ref.values import ClientId, Digest, Floats, RoundNumber
@@ -70,8 +71,12 @@ class Transcript:
         return tuple(sorted({e.length for e in self.entries if e.kind == "MaskedInput"}))
 
     def shapes(self, clients: Iterable[ClientId]) -> set[tuple[tuple[bool, str, int], ...]]:
-        """The distinct shapes among `clients`: exactly one if nothing tells them apart."""
-        return {self.shape(u) for u in clients}
+        """The distinct shapes among `clients`: exactly one if nothing tells them apart.
+
+        Without the length of a `Neighbourhood`, whose proofs are as long as its members' places in the tree want them.
+        """
+        proofs = Neighbourhood.__name__
+        return {tuple((up, kind, 0 if kind == proofs else n) for up, kind, n in self.shape(u)) for u in clients}
 
 
 MAGIC: Final = b"clip-ref transcript 2\n"

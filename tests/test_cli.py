@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import tiny
 
-from clip_ref import __version__
+from clip_ref import __version__, graph
 from clip_ref.cli import LONGEST, WEIGHT_MAX, main, read_times
 from clip_ref.errors import SERVER, PreconditionError
-from clip_ref.identification import Reason, elapsed, identify
+from clip_ref.identification import Reason, elapsed, identify, valid
 from clip_ref.lab import training
 from clip_ref.lab.federated import Run
 from clip_ref.layout import dense_chain
@@ -157,7 +157,24 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("learn",), "invalid choice: 'learn'"),
     "no --out": (("train",), "required: --out"),
     "unknown option": ((*TRAIN, "--colour=red"), "unrecognized arguments: --colour=red"),
-    "unknown task": ((*TRAIN, "--task=letters"), "no task 'letters'; there is: digits, cifar10, mnist, femnist, shakespeare [TRN-1]"),
+    "unknown task": (
+        (*TRAIN, "--task=letters"),
+        "no task 'letters'; there is: digits, cifar10, mnist, femnist, shakespeare [TRN-1]",
+    ),
+    "task without its data": ((*TRAIN, "--task=cifar10"), "the task cifar10 needs --data-dir: CIFAR-10's"),
+    "data that are not there": (
+        (*TRAIN, "--task=cifar10", "--data-dir=none"),
+        "none: there is no such file or directory;",
+    ),
+    "unknown partition": (
+        (*TRAIN, "--partition=even"),
+        "a partition is natural, iid, dirichlet:ALPHA or devices:SHARE, got 'even'",
+    ),
+    "no examples": ((*TRAIN, "--examples=0"), "at least 1 example is needed, got 0 [TRN-8]"),
+    "devices without stragglers": (
+        (*TRAIN, "--partition=devices:0.8", "--stragglers=0"),
+        "a partition by devices needs slow clients: ask for --stragglers [TRN-8]",
+    ),
     "unknown method": (
         (*TRAIN, "--method=prune"),
         "no method 'prune'; there are none, random, exclude, clip-paper, clip",
@@ -169,9 +186,18 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "unknown clock": ((*TRAIN, "--clock=sun"), "--clock: invalid choice: 'sun'"),
     "unknown security": ((*TRAIN, "--security=none"), "--security: invalid choice: 'none'"),
-    "1 client": ((*TRAIN, "--clients=1"), "2 … 50 clients, got 1"),
-    "0 clients": ((*TRAIN, "--clients=0"), "2 … 50 clients, got 0"),
-    "51 clients": ((*TRAIN, "--clients=51"), "2 … 50 clients, got 51"),
+    "an odd number of neighbours": ((*TRAIN, "--neighbours=3"), "k must be even, at least 2 and below n − 1"),
+    "a graph of a method that needs everybody's records": (
+        (*TRAIN, "--neighbours=4", "--method=clip-paper"),
+        "on a graph there are no shared records to seed slack from: use the context [PAR-10]",
+    ),
+    "too few clients for a graph": (("graph", "--clients=20"), "take a clique where it is large enough"),
+    "no clients for a graph": (("graph", "--clients=-1"), "keeps -1 clients safe at these rates"),
+    "too many bits": (("graph", "--clients=20", "--security=257"), "a whole number from 0 to 256 is expected"),
+    "bits below none": (("graph", "--clients=20", "--failure=-1"), "a whole number from 0 to 256 is expected"),
+    "1 client": ((*TRAIN, "--clients=1"), "2 … 500 clients, got 1"),
+    "0 clients": ((*TRAIN, "--clients=0"), "2 … 500 clients, got 0"),
+    "501 clients": ((*TRAIN, "--clients=501"), "2 … 500 clients, got 501"),
     "99 stragglers of 20": (
         (*TRAIN, "--clients=20", "--stragglers=99"),
         "of 20 clients 0 … 10 can be stragglers, got 99 [LAB-1]",
@@ -233,6 +259,10 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "plan: too fine a share": (("plan", "times.csv", "--share=0.0001"), "in steps of 0.001"),
     "plan: a margin of 1.2": (("plan", "times.csv", "--margin=1.2"), "--margin: a ratio from 0 to 1 in steps of 0.001"),
     "plan: no end of a margin": (("plan", "times.csv", "--margin=Infinity"), "got 'Infinity'"),
+    "plan: a deadline in words": (("plan", "times.csv", "--deadline=late"), "got 'late'"),
+    "plan: a deadline below 0": (("plan", "times.csv", "--deadline=-1"), "--deadline: seconds from 0 to 1000000000"),
+    "plan: too fine a deadline": (("plan", "times.csv", "--deadline=0.0000001"), "with at most 6 decimals"),
+    "plan: no end of a deadline": (("plan", "times.csv", "--deadline=Infinity"), "got 'Infinity'"),
     "plan: round 0": (("plan", "times.csv", "--round=0"), "rounds count from 1, got 0"),
     "plan: too many colluders": (("plan", "times.csv", "--colluders=7"), "got 7 [PAR-6]"),
     "plan: fewer than no colluders": (("plan", "times.csv", "--colluders=-1"), "got -1 [PAR-6]"),
@@ -661,6 +691,23 @@ def test_every_reason_is_told_to_those_that_it_is_true_of(reason: Reason) -> Non
     assert sum(line.endswith(reason.value) for line in shown) == count
 
 
+@pytest.mark.rule("DDL-1", "DDL-2")
+@pytest.mark.parametrize(
+    ("arguments", "not_before"),
+    [
+        ((), 0),
+        (("--deadline=9.5",), 2_415_000),
+        (("--deadline=9.5", "--round=2"), 9_500_000),
+        (("--deadline=1",), 10**6),
+    ],
+)
+def test_plan_says_when_uploads_start(arguments: tuple[str, ...], not_before: int) -> None:
+    text = times({3: "3", 7: "9"})  # T* is 2.3 s
+    assert json.loads(plan_of(text, *arguments, "--json"))["not_before_us"] == not_before
+    last = plan_of(text, *arguments).splitlines()[-1]
+    assert (last == f"Uploads start {not_before / 1e6:.3f} s into the leg, everybody's.") == bool(not_before)
+
+
 def test_what_plan_prints(tmp_path: Path) -> None:
     lines = plan_of(times({3: "3", 7: "9"})).splitlines()
     assert lines[0] == (
@@ -674,6 +721,61 @@ def test_what_plan_prints(tmp_path: Path) -> None:
     assert rows[3] == ["3", "3.300 s", "yes", "50 %", "1.800 s", "straggler, alike with the slowest of its block"]
     assert rows[7] == ["7", "9.300 s", "yes", "50 %", "4.800 s", "straggler, and late even so"]
     assert [row[0] for row in rows] == [str(u) for u in range(10)]
+
+
+@pytest.mark.rule("GRA-7", "GRA-8")
+@given(records(), st.integers(1, 5), st.integers(0, 500))
+def test_the_plan_on_a_graph_is_what_everybody_finds_out_alone(
+    found: dict[ClientId, TimeRecord], number: int, share: int
+) -> None:
+    """T* is the upper edge of the bucket of a clique's; verdicts are those of GRA-8 by it."""
+    policy = attrs.evolve(HARDENED_POLICY, anonymity_blocks=False, straggler_share=share)
+    arguments = ["--graph", f"--round={number}", f"--share={share / 1000}"]
+    if len(found) < 4:
+        with written(csv_of(found)) as path:
+            assert main(["plan", str(path), *arguments]) == 2
+        return
+    params = Params(clients=len(found), neighbours=2, policy=policy)
+    told = json.loads(plan_of(csv_of(found), *arguments, "--json"))
+    clique = Params(clients=len(found), policy=policy)
+    exact = identify(records=found, params=clique, round=RoundNumber(number)).target
+    edges = graph.bucket_edges(params=params)
+    timed = any(valid(record, params=params) for record in found.values())
+    assert told["target_us"] == timed * edges[graph.bucket_of(elapsed=exact, params=params)]
+    for one in told["clients"]:
+        record = found[ClientId(one["client"])]
+        if not valid(record, params=params):
+            assert (one["keep"], one["straggler"], one["reason"]) == (1000, False, Reason.NO_TIME.value)
+            continue
+        own = graph.own_times(record)
+        assert own.elapsed == tuple(elapsed(record, level=k) for k in range(len(DEFAULT_GRID)))
+        verdict = graph.judge(own=own, target=told["target_us"], params=params, round=number)
+        assert (one["keep"], one["straggler"], one["reason"]) == (
+            verdict.keep, verdict.straggler, verdict.reason.value,
+        )  # fmt: skip
+
+
+def test_what_plan_prints_for_a_graph() -> None:
+    first = plan_of(times({3: "3", 7: "9"}), "--graph").splitlines()[0]
+    assert first == (
+        "T* = 2.364 s, what the slowest client takes that is not a candidate or at most a bucket more. "
+        "2 of 10 prune, each on its own."
+    )
+
+
+@pytest.mark.rule("GRA-9")
+def test_how_many_neighbours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["graph", "--clients=1000"]) == 0
+    assert capsys.readouterr().out == "k = 114 neighbours each, t = 78 shares of 115\n"
+    asked = ["--corrupt=0.05", "--dropped=0.2", "--security=20", "--failure=10", "--grinding=16"]
+    assert main(["graph", "--clients=500", *asked, "--json"]) == 0
+    k, t = graph.choose(clients=500, corrupt=50, dropped=200, security=20, failure=10, grinding=16)
+    assert json.loads(capsys.readouterr().out) == {
+        "clients": 500, "corrupt": 50, "dropped": 200, "security": 20, "failure": 10, "grinding": 16,
+        "neighbours": k, "threshold": t,
+    }  # fmt: skip
+    assert main(["graph", "--clients=1000", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_without_the_network_in_mind_slow_networks_are_not_made_up_for() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clip_ref.deadline import upload_time
 from clip_ref.errors import PreconditionError
 from clip_ref.identification import Plan, Reason, elapsed, identify, valid
 from clip_ref.messages import TimeRecord
@@ -259,7 +260,7 @@ def test_a_straggler_that_gets_slower_keeps_no_more(case: tuple[Fleet, Params], 
         assert after.verdicts[u].keep <= plan.verdicts[u].keep
 
 
-@pytest.mark.rule("IDN-5")
+@pytest.mark.rule("IDN-5", "IDN-11")
 @given(case=cases(), rounds=st.integers(2, 4))
 def test_without_noise_nobody_flaps(case: tuple[Fleet, Params], rounds: int) -> None:
     """Whatever the statuses are at first, and even if they are wrong: from the first plan on, all plans are equal."""
@@ -272,7 +273,7 @@ def test_without_noise_nobody_flaps(case: tuple[Fleet, Params], rounds: int) -> 
         assert plan == first
 
 
-@pytest.mark.rule("IDN-4", "IDN-5", "IDN-6", "IDN-8")
+@pytest.mark.rule("IDN-4", "IDN-5", "IDN-6", "IDN-8", "IDN-10")
 @given(case=cases(sound=True))
 def test_deadline(case: tuple[Fleet, Params]) -> None:
     """If times are as declared, who is unsaturated and free to prune ends by T*, everybody else by (1 + δ)·T*."""
@@ -285,6 +286,21 @@ def test_deadline(case: tuple[Fleet, Params]) -> None:
             assert 1000 * spent <= (1000 + params.policy.margin) * plan.target
         elif verdict.reason in MAY_PRUNE and not verdict.saturated:
             assert spent <= plan.target
+
+
+@pytest.mark.rule("DDL-1", "DDL-3", "IDN-10")
+@given(case=cases(sound=True))
+def test_by_then_everybody_is_ready_who_can_be(case: tuple[Fleet, Params]) -> None:
+    """Times as declared, a deadline that is long enough: only the saturated, and those spared where others prune, are late."""
+    records, params = case
+    policy = attrs.evolve(params.policy, network_aware=True, deadline=2**53 - 1)
+    params = attrs.evolve(params, policy=policy)
+    plan = identify(records=records, params=params, round=LATER)
+    public = upload_time(target=plan.target, verdicts=plan.verdicts, params=params, round=LATER)
+    for u, verdict in plan.verdicts.items():
+        ready = elapsed(records[u], level=policy.grid.index(verdict.keep)) - records[u].up
+        if not verdict.straggler or (verdict.reason in MAY_PRUNE and not verdict.saturated):
+            assert ready <= public or public == policy.deadline
 
 
 @pytest.mark.rule("IDN-7")

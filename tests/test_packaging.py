@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from clip_ref.oracle.operations import STEPS
+from clip_ref.oracle.skeletons import LANGUAGES
+
 ROOT = Path(__file__).parent.parent
 
-MISSING = "import sys\nfor name in ('torch', 'matplotlib', 'rich'): sys.modules[name] = None\n"
+MISSING = "import sys\nfor name in ('torch', 'matplotlib', 'rich', 'hypothesis', 'pytest'): sys.modules[name] = None\n"
 """Opens a script for an interpreter in which the extras can be neither found nor imported."""
 
 
 def bare(script: str, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a script where torch, matplotlib and rich are missing."""
+    """Run a script where all that the extras bring is missing."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", MISSING + script, *arguments],
         capture_output=True,
@@ -42,11 +45,13 @@ CORE = """
 import importlib, pkgutil
 import clip_ref
 names = [m.name for m in pkgutil.walk_packages(clip_ref.__path__, "clip_ref.", onerror=lambda name: None)]
-names = [name for name in names if not name.startswith(("clip_ref.train", "clip_ref.lab"))]
+extras = ("train", "lab", "oracle.strategies", "oracle.shrink", "oracle.plugin")
+names = [name for name in names if not name.removeprefix("clip_ref.").startswith(extras)]
 for name in names:
     importlib.import_module(name)
 print(len(names))
-assert not {"torch", "matplotlib", "rich"} & {name for name, module in sys.modules.items() if module is not None}
+imported = {name for name, module in sys.modules.items() if module is not None}
+assert not {"torch", "matplotlib", "rich", "hypothesis", "pytest"} & imported
 """
 
 
@@ -68,6 +73,9 @@ def test_core_commands_work_without_the_extras(tmp_path: Path) -> None:
     plan = bare(CLI, "plan", "times.csv", cwd=tmp_path)
     assert (plan.returncode, plan.stderr) == (0, "")
     assert "T* = " in plan.stdout
+    adapter = (sys.executable, "-m", "clip_ref.oracle.adapter")
+    conformance = bare(CLI, "conformance", "--steps", "keys", "--random", "9", "--", *adapter, cwd=tmp_path)
+    assert (conformance.returncode, conformance.stderr) == (0, "")
     assert bare(CLI, "train", "--help", cwd=tmp_path).returncode == 0
 
 
@@ -90,7 +98,9 @@ def test_the_files_that_the_package_reads_are_in_it() -> None:
     assert targets["wheel"] == {"packages": ["clip_ref"]}
     assert "clip_ref" in targets["sdist"]["include"]
     ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line]
-    for name in ("py.typed", "sim/profiles.json", "train/data/digits.csv.gz", "train/data/README.md"):
+    shipped = [f"oracle/vectors/{name}.json" for name in (*STEPS, "schema", "rules")]
+    shipped += [f"oracle/skeletons/{name}" for name in LANGUAGES.values()]
+    for name in ("py.typed", "sim/profiles.json", "train/data/digits.csv.gz", "train/data/README.md", *shipped):
         file = Path("clip_ref", name)
         assert (ROOT / file).is_file()
         assert not [part for part in file.parts for pattern in ignored if fnmatch.fnmatch(part, pattern)]

@@ -111,6 +111,8 @@ def test_another_grid_is_refused(grid: tuple[int, ...]) -> None:
         ({"warm_up": 1}, {"warm_up": 0}),
         ({"holder_cap": 1}, {"holder_cap": 0}),
         ({"holder_cap": 64}, {"holder_cap": 65}),
+        ({"deadline": 0}, {"deadline": -1}),
+        ({"deadline": 2**53 - 1}, {"deadline": 2**53}),
     ],
 )
 def test_caps_and_floors_stay_in_range(good: dict[str, Any], bad: dict[str, Any]) -> None:
@@ -325,6 +327,7 @@ def test_the_digest_is_pinned() -> None:
         ("bucket_count", "256"),
         ("min_roster", "10"),
         ("warm_up", "2"),
+        ("deadline", "0"),
         ("encoding", None),
         ("ring_bits", "32"),
         ("clip", "0x1.0000000000000p-1"),
@@ -336,7 +339,7 @@ def test_the_digest_is_pinned() -> None:
     parts = [text.encode() for pair in fields for text in pair if text is not None]
     made = Params(clients=20, policy=PruningPolicy(grid=(1000, 975, 950)), encoding=Encoding(clip=0.5))
     assert made.digest() == plain.digest(b"params", *parts)
-    assert made.digest().hex() == "71f4bd59c0cdfa90148d4905a881a129acd0d88d3e24096cae1f6a412f593cde"
+    assert made.digest().hex() == "5ab4aba74f85df37abb05f3c5acb7e0b6e78c2ca6ae7b0f4d55c79d89d6c4795"
 
 
 BASE = Params(clients=20)
@@ -358,6 +361,7 @@ POLICY: dict[str, Any] = {
     "bucket_count": 255,
     "min_roster": 11,
     "warm_up": 3,
+    "deadline": 1,
 }
 ENCODING: dict[str, Any] = {
     "ring_bits": 64,

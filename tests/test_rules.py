@@ -122,6 +122,14 @@ def test_a_problem_is_found(project: Callable[..., Any], file: str, old: str, ne
     assert problem in matrix.problems(project(**{file: (old, new)}))
 
 
+def test_what_the_oracle_asks_keeps_no_rule(project: Callable[..., Any], tmp_path: Path) -> None:
+    project(code=("ABC-1..ABC-2: does it", "ABC-2: does it"))
+    (tmp_path / "clip_ref" / "oracle").mkdir()
+    for name in ("operations", "cases", "flags", "zoo"):
+        (tmp_path / "clip_ref" / "oracle" / f"{name}.py").write_text('def asked(): ask("ABC-1")\n', "utf-8")
+    assert matrix.problems(matrix.collect(tmp_path)) == ["ABC-1 is stated, but the code does not name it"]
+
+
 def test_rules_of_one_kind_stay_on_one_page(project: Callable[..., Any], tmp_path: Path) -> None:
     project()
     (tmp_path / "spec" / "other.md").write_text("**ABC-3.** The third MUST hold. (D)\n", "utf-8")

@@ -30,7 +30,17 @@ from clip_ref.params import Params, PruningPolicy, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import Assignment, Client, Server, State
 from clip_ref.round.journal import Journal
-from clip_ref.values import ClientId, Digest, Floats, RingVector, RoundNumber, SecretKey, Seed, SigningKey
+from clip_ref.values import (
+    ClientId,
+    Digest,
+    Floats,
+    Microseconds,
+    RingVector,
+    RoundNumber,
+    SecretKey,
+    Seed,
+    SigningKey,
+)
 
 INPUTS, HIDDEN, OUTPUTS = 6, 12, 3
 LAYOUT: Final = dense_chain(INPUTS, HIDDEN, OUTPUTS)
@@ -172,7 +182,7 @@ def whole(fleet: Fleet, client: ClientId, model: Floats | None = None) -> Ints:
     """The truth about an update of the full model."""
     plan: Any = None
     given = fleet.model if model is None else model
-    return fleet.truth(client, Assignment(given, LAYOUT.full(), plan, plan))
+    return fleet.truth(client, Assignment(given, LAYOUT.full(), plan, plan, Microseconds(0)))
 
 
 class Hoarder(Server):

@@ -166,7 +166,7 @@ def check_lines(demo: Demo) -> list[str]:
 def findings(demo: Demo) -> list[str]:
     """What the numbers say about CLIP, the bad with the good."""
     outcomes = demo.outcomes
-    clip, tests = outcomes["clip"], len(load_task(demo.config.task).test[1])
+    clip, tests = outcomes["clip"], len(load_task(demo.config.source()).test[1])
     noise = 100 * math.sqrt(2 * clip.summary.final_accuracy * (1 - clip.summary.final_accuracy) / tests)
     rounds, warm_up = clip.summary.rounds, METHODS["clip"].policy.warm_up
     if rounds <= warm_up:

@@ -1,4 +1,4 @@
-"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-6."""
+"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-7."""
 
 import csv
 import functools
@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
+from clip_ref import graph
 from clip_ref.canonical import digest
 from clip_ref.codec import weight_of
 from clip_ref.errors import ClipError, PreconditionError
@@ -23,17 +24,23 @@ from clip_ref.keys import Directory, identity_key
 from clip_ref.lab.methods import method as find_method
 from clip_ref.layout import Kept, Layout, kept_count
 from clip_ref.messages import TimeRecord
-from clip_ref.params import Mean, Params, SecurityLevel
+from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
 from clip_ref.round.driver import Observer
 from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Source, load_task
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber, SigningKey
+
+CORRUPT: Final = 100
+"""How many clients may be corrupt where k is not chosen, ‰."""
+
+DROPPED: Final = 100
+"""How many may drop out, likewise, ‰."""
 
 HOST_GHZ: Final = 3.0
 """With the measured clock, the machine that runs this counts as a core of so many GHz, before a device's slow-down."""
@@ -56,11 +63,23 @@ class RunConfig:
     task: str = "digits"
     """The task's name."""
 
+    data_dir: str | None = None
+    """Where the task's data are, if they do not ship."""
+
+    partition: str = "natural"
+    """Who has which examples: `natural`, `iid`, `dirichlet:ALPHA` or `devices:SHARE`."""
+
+    examples: int | None = None
+    """At most so many training examples in all; time is billed as if all there are were trained on. None: all."""
+
     method: str = "clip"
     """The method's name."""
 
     clients: int = 20
-    """n, 2 … 50."""
+    """n, 2 … 500."""
+
+    neighbours: int = 0
+    """k on a graph; 0: a clique, and with more clients than a clique can have, the k that GRA-9 wants."""
 
     stragglers: int = 4
     """How many clients are slow: at most half."""
@@ -77,14 +96,15 @@ class RunConfig:
     security: SecurityLevel = SecurityLevel.HARDENED
     """What is checked."""
 
+    deadline: int = 0
+    """Deadline mode: the longest that uploads are held back, µs; 0: not at all."""
+
     seed: int = 1
     """Draws the initial model, the batches, who is slow, and in a simulation the clients' secrets too; 0 … 2⁶³ − 1."""
 
     def __attrs_post_init__(self) -> None:
         """LAB-1: refuse what cannot be run, before anything is."""
         find_method(self.method)
-        task = load_task(self.task)
-        task.clients(self.clients)
         if self.rounds < 1:
             raise PreconditionError(rule="LAB-1", detail=f"a run has at least 1 round, got {self.rounds}")
         if not 0 <= 2 * self.stragglers <= self.clients:
@@ -94,7 +114,7 @@ class RunConfig:
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
-        self.load_fleet()
+        load_task(self.source()).clients(self.clients)
         left = len(self.roster())
         if left < 2:
             raise PreconditionError(
@@ -107,18 +127,39 @@ class RunConfig:
         """Who has which device and network."""
         return load_fleet(self.fleet, clients=self.clients, stragglers=self.stragglers, seed=self.seed)
 
+    def source(self) -> Source:
+        """Which data, and how they are dealt."""
+        return Source(
+            task=self.task,
+            data_dir=self.data_dir,
+            partition=self.partition,
+            examples=self.examples,
+            seed=self.seed,
+            slow=self.load_fleet().stragglers if self.partition.startswith("devices") else (),
+        )
+
     def roster(self) -> list[ClientId]:
         """Who is invited to every round, ascending."""
         excluded = self.load_fleet().stragglers if find_method(self.method).excludes else ()
         return [ClientId(u) for u in range(self.clients) if u not in excluded]
 
     def params(self, clients: int) -> Params:
-        """What the parties of the run agree on."""
+        """LAB-7: what the parties of the run agree on, `clients` of them."""
         policy = find_method(self.method).policy
         if policy.straggler_share:
             share = -(-1000 * self.stragglers // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
-        return Params(clients=clients, policy=policy, security=self.security)
+        policy = attrs.evolve(policy, deadline=self.deadline)
+        encoding = Encoding()
+        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps)
+        encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
+        sharing = {"neighbours": self.neighbours}
+        if clients > MAX_HOLDERS and not self.neighbours:
+            neighbours, threshold = graph.choose(clients=clients, corrupt=CORRUPT, dropped=DROPPED)
+            sharing = {"neighbours": neighbours, "threshold": threshold}
+        if sharing["neighbours"]:
+            policy = attrs.evolve(policy, anonymity_blocks=False)
+        return Params(clients=clients, policy=policy, encoding=encoding, security=self.security, **sharing)
 
     def as_dict(self) -> dict[str, Any]:
         """Every field, as JSON has it."""
@@ -142,7 +183,7 @@ class RoundRow:
     """Simulated time from the start of the run to this round's end."""
 
     unpruned_seconds: float
-    """How long the same round of the same clients would have taken had nobody pruned."""
+    """How long the same round of the same clients would have taken had nobody pruned, nor held an upload back."""
 
     bound: float
     """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved."""
@@ -152,6 +193,9 @@ class RoundRow:
 
     survivors: int
     """|U3|."""
+
+    target_us: int
+    """T* that verdicts went by, in µs; 0: none. On a graph that of the last round's histogram."""
 
     stragglers: str
     """Who had the status, ids in ascending order."""
@@ -174,6 +218,9 @@ class RoundRow:
     one_shape: bool
     """Whether the server saw the same sequence of kinds and lengths from every client."""
 
+    not_before_seconds: float
+    """In deadline mode, how long after the start of `Deliver` uploads began; else 0."""
+
 
 @attrs.frozen
 class Memory:
@@ -191,12 +238,13 @@ def plain_sum(
     updates: Mapping[ClientId, Floats],
     weights: Mapping[ClientId, int],
     slots: Mapping[ClientId, int],
+    buckets: Mapping[ClientId, int],
     params: Params,
 ) -> Digest:
     """LAB-2: the digest of Σ weight·round(clip(Δ)·steps/C) mod R and of the extras, from full-length updates in the clear.
 
     Written without the protocol's modules: what the secure sum is held against in every round. `slots` says at which extra
-    each client's weight stands.
+    each client's weight stands, `buckets` where in the histogram of a graph those count who have times.
     """
     encoding = params.encoding
     size = len(next(iter(updates.values())))
@@ -205,7 +253,17 @@ def plain_sum(
         clipped = np.minimum(np.maximum(update.astype(np.float64), -encoding.clip), encoding.clip)
         total[:size] += weights[client] * np.round(clipped * encoding.steps / encoding.clip).astype(np.int64)
         total[size + slots[client]] += weights[client]
+        if client in buckets:
+            total[size + len(params.policy.grid) + buckets[client]] += 1
     return digest("sum", ((total % encoding.ring.modulus).astype(encoding.ring.dtype).tobytes(),))
+
+
+def bucket(*, time: int, policy: PruningPolicy) -> int:
+    """LAB-2: where in the histogram of a graph a time in µs counts; like `plain_sum`, without the protocol's modules."""
+    at, edge = 0, policy.bucket_first
+    while time > edge and at < policy.bucket_count - 1:
+        at, edge = at + 1, (edge * policy.bucket_ratio + 999) // 1000
+    return at
 
 
 def in_place(*, update: Floats, layout: Layout, kept: Kept) -> Floats:
@@ -245,12 +303,13 @@ class Run:
         self.params = config.params(len(self.roster))
         self.layout: Layout = pool.layout
         self.fleet = config.load_fleet()
-        task = load_task(config.task)
+        task = load_task(config.source())
         self._training = task.training
         hardened = self.params.hardened
         self._identities = {u: SigningKey(self._draw("identity", u)) for u in self.roster} if hardened else {}
         self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
         self._examples = [len(labels) for _, labels in task.clients(config.clients)]
+        self._nominal = task.nominal(config.clients)
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
         self.rows: list[RoundRow] = []
@@ -280,7 +339,7 @@ class Run:
     def _fit(self, client: int, keep: int, macs: int) -> Microseconds:
         """What training takes a client: nominal work, its whole shard times the epochs."""
         device = self.fleet.clients[client].device
-        examples, epochs = self._examples[client], self._training.epochs
+        examples, epochs = self._nominal[client], self._training.epochs
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
                 device=device,
@@ -320,12 +379,13 @@ class Run:
         `observe` is told of every message, as the server saw it.
         """
         number, history = self.state.round, self.state.history
+        records = {u: self._record(u) for u in self.roster}
         clients = {
             u: Client(
                 me=u,
                 params=self.params,
                 layout=self.layout,
-                record=self._record(u),
+                record=records[u],
                 history=history,
                 entropy=self._draw("entropy", number & 0xFFFFFFFF, number >> 32, u),
                 identity=self._identities.get(u),
@@ -351,8 +411,9 @@ class Run:
 
         server = Server(params=self.params, layout=self.layout, state=self.state, directory=self.directory)
         result = run_round(server=server, clients=clients, train=train, observe=watch)
-        row = self._row(result, updates, transcript)
-        self.state = self.state.completed(result.aggregate.model)
+        row = self._row(result, updates, records, transcript)
+        target = graph.target(histogram=result.aggregate.histogram, params=self.params)
+        self.state = self.state.completed(result.aggregate.model, target=target)
         self.rows.append(row)
         return row
 
@@ -360,16 +421,22 @@ class Run:
         """The same for every method: methods differ in the method alone."""
         return int.from_bytes(self._draw("batches", number & 0xFFFFFFFF, client)[:7], "little")
 
-    def _row(self, result: RoundResult, updates: Mapping[ClientId, Floats], transcript: Transcript) -> RoundRow:
+    def _row(
+        self,
+        result: RoundResult,
+        updates: Mapping[ClientId, Floats],
+        records: Mapping[ClientId, TimeRecord],
+        transcript: Transcript,
+    ) -> RoundRow:
         assignments = result.assignments
         macs = {u: self.layout.shrunk(a.kept).macs() for u, a in assignments.items()}
         fits = {int(u): self._fit(u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
-        self.timeline = self._simulate(result, fits)
+        not_before = next(iter(assignments.values())).not_before
+        self.timeline = self._simulate(result, fits, not_before)
         full = self.layout.macs()
         unpruned = self._simulate(result, {int(u): self._fit(u, 1000, full) for u in assignments})
         slow = [u for u in self.fleet.stragglers if u in assignments]
-        plan = next(iter(assignments.values())).plan
-        pruners = [u for u, v in plan.verdicts.items() if v.keep < 1000]
+        verdicts = {u: a.verdict for u, a in sorted(assignments.items())}
         neurons = sum(x.neurons for x in self.layout.layers)
         kept = min(sum(map(len, a.kept.values())) for a in assignments.values())
         self._memory = {
@@ -387,26 +454,32 @@ class Run:
             bound=round_bound(timeline_full=unpruned, stragglers=slow),
             accuracy=self._pool.evaluate(result.aggregate.model),
             survivors=len(result.u3),
-            stragglers=" ".join(map(str, plan.stragglers)),
-            keep_levels=" ".join(str(plan.verdicts[u].keep) for u in pruners),
+            target_us=next(iter(assignments.values())).plan.target,
+            stragglers=" ".join(str(u) for u, verdict in verdicts.items() if verdict.straggler),
+            keep_levels=" ".join(str(verdict.keep) for verdict in verdicts.values() if verdict.keep < 1000),
             pruned_neurons=neurons - kept,
             secure_sum=result.sum_digest.hex(),
-            plain_sum=self._plain_sum(result, updates).hex(),
+            plain_sum=self._plain_sum(result, updates, records).hex(),
             upload_bytes=" ".join(map(str, transcript.upload_lengths())),
             one_shape=len(transcript.shapes(self.roster)) == 1,
+            not_before_seconds=not_before / 1e6,
         )
 
-    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds]) -> Timeline:
+    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0) -> Timeline:
         return simulate(
             fleet=self.fleet,
             costs={int(u): legs for u, legs in result.costs.items()},
             fits=fits,
             server_work=result.server_work,
             units=DECLARED,
+            not_before=not_before,
         )
 
-    def _plain_sum(self, result: RoundResult, updates: Mapping[ClientId, Floats]) -> Digest:
+    def _plain_sum(
+        self, result: RoundResult, updates: Mapping[ClientId, Floats], records: Mapping[ClientId, TimeRecord]
+    ) -> Digest:
         assignments, policy = result.assignments, self.params.policy
+        timed = [u for u in result.u3 if self.params.neighbours and records[u].has_time]
         return plain_sum(
             updates={u: in_place(update=updates[u], layout=self.layout, kept=assignments[u].kept) for u in result.u3},
             weights={u: self._weight(u) for u in result.u3},
@@ -414,6 +487,7 @@ class Run:
                 u: policy.grid.index(assignments[u].verdict.keep) if policy.mean is Mean.LEVELS else 0
                 for u in result.u3
             },
+            buckets={u: bucket(time=records[u].elapsed(0), policy=policy) for u in timed},
             params=self.params,
         )
 
@@ -423,6 +497,7 @@ class Run:
             "config": self.config.as_dict(),
             "fleet": _as_json(self.fleet),
             "round": self.state.round,
+            "target": self.state.target,
             "rows": [attrs.asdict(row) for row in self.rows],
             "memory": {str(u): [*attrs.astuple(m.observed), m.straggler] for u, m in self._memory.items()},
             "seconds_at": {str(keep): seconds for keep, seconds in self._seconds_at.items()},
@@ -448,7 +523,7 @@ class Run:
                 ClientId(int(u)): Memory(Observed(*map(Microseconds, m[:5])), m[5]) for u, m in header["memory"].items()
             }
             seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
-            next_round, fleet = RoundNumber(header["round"]), header["fleet"]
+            next_round, fleet, target = RoundNumber(header["round"]), header["fleet"], header["target"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PreconditionError(
                 rule="LAB-5",
@@ -464,7 +539,7 @@ class Run:
                 rule="LAB-5",
                 detail=f"{path} belongs to another run: fleet {config.fleet} was another one when it began",
             )
-        run.state = State(run.state.session, next_round, model, history)
+        run.state = State(run.state.session, next_round, model, history, target)
         run.rows, run._memory, run._seconds_at = rows, memory, seconds_at
         return run
 

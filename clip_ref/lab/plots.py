@@ -28,6 +28,7 @@ _ACTIVITIES: Final = {
     Activity.DOWNLOAD: ("download", "#88c0d0"),
     Activity.UPLOAD: ("upload", "#ebcb8b"),
     Activity.FIT: ("train", "#2e8b57"),
+    Activity.HOLD: ("hold the upload back", "#b48ead"),
     Activity.WAIT: ("wait for the slowest", "#e5e9f0"),
 }
 _PROTOCOL: Final = ("keys, shares, masks", "#bf616a")
@@ -107,6 +108,8 @@ def timeline(rounds: Mapping[str, Timeline], stragglers: Sequence[int]) -> bytes
         axes.set_ylabel(f"client\n({name})")
         axes.set_xlim(0, last * 1.02)
     panels[-1].set_xlabel("simulated time in the round, s")
-    handles = [Patch(color=colour, label=label) for label, colour in (*_ACTIVITIES.values(), _PROTOCOL)]
+    done = {span.activity for line in rounds.values() for span in line.spans}
+    shown = [*(entry for activity, entry in _ACTIVITIES.items() if activity in done), _PROTOCOL]
+    handles = [Patch(color=colour, label=label) for label, colour in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return _png(figure)

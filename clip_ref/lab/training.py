@@ -11,7 +11,7 @@ from clip_ref.identities import beside, save_directory
 from clip_ref.lab.console import progress
 from clip_ref.lab.federated import Run, RunConfig, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.train import modelfile
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Source, load_task
 from clip_ref.train.pool import Pool
 from clip_ref.transcript import TranscriptWriter
 from clip_ref.values import Digest
@@ -66,7 +66,7 @@ def train(
     saved = None if init is None else modelfile.load(init)
     if saved is not None and saved.task != config.task:
         raise PreconditionError(rule="LAB-1", detail=f"{init} is a model for {saved.task}, not for {config.task}")
-    with Pool(config.task, clients=config.clients, workers=workers) as pool:
+    with Pool(config.source(), clients=config.clients, workers=workers) as pool:
         if saved is not None:
             saved.check(layout=pool.layout)
         if resume:
@@ -109,8 +109,11 @@ def results(config: RunConfig, run: Run) -> dict[str, Any]:
     """What `results.json` holds: as the demo's, with one method, held against its own rounds unpruned."""
     summary = summarise(run.rows)
     share = summary.saved / summary.bound if summary.bound else None
+    params = run.params
+    graph = {"neighbours": params.neighbours, "threshold": params.threshold, "min_survivors": params.min_survivors}
     return {
         "config": config.as_dict(),
+        "graph": graph if params.neighbours else None,
         "fleet": {"name": run.fleet.name, "note": run.fleet.note, "stragglers": list(run.fleet.stragglers)},
         "methods": {
             config.method: {
@@ -120,6 +123,7 @@ def results(config: RunConfig, run: Run) -> dict[str, Any]:
                 "bound_share": share,
                 "final_accuracy": summary.final_accuracy,
                 "rounds": summary.rounds,
+                "targets_us": [row.target_us for row in run.rows],
             }
         },
         "checks": checks(run.rows),
@@ -131,10 +135,16 @@ def words(found: dict[str, Any], out: Path) -> str:
     (name, numbers), *_ = found["methods"].items()
     saved = 1 - numbers["simulated_seconds"] / numbers["unpruned_seconds"]
     share = "" if numbers["bound_share"] is None else f", {100 * numbers['bound_share']:.0f} % of the bound"
+    on_graph = []
+    if found["graph"] is not None:
+        k, t = found["graph"]["neighbours"], found["graph"]["threshold"]
+        targets = ", ".join(f"{target / 1e6:.3f} s" if target else "none" for target in numbers["targets_us"])
+        on_graph = [f"on a graph, {k} neighbours each, t = {t} of {k + 1}; T* by round: {targets}"]
     return "\n".join(
         [
             f"{name}: {numbers['rounds']} rounds, {numbers['simulated_seconds']:.1f} s simulated, "
             f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {100 * numbers['final_accuracy']:.1f} %",
+            *on_graph,
             "every secure sum equals the plain one, every upload and transcript has one shape"
             if passed(found["checks"])
             else "A CHECK FAILED: see results.json and rounds.csv",
@@ -143,11 +153,12 @@ def words(found: dict[str, Any], out: Path) -> str:
     )
 
 
-def evaluate(path: Path) -> dict[str, Any]:
+def evaluate(path: Path, *, data_dir: str | None = None) -> dict[str, Any]:
     """The accuracy of a saved model on its task's unseen test."""
     saved = modelfile.load(path)
-    examples = len(load_task(saved.task).test[1])
-    with Pool(saved.task, clients=2, workers=1) as pool:
+    source = Source(task=saved.task, data_dir=data_dir)
+    examples = len(load_task(source).test[1])
+    with Pool(source, clients=2, workers=1) as pool:
         saved.check(layout=pool.layout)
         accuracy = pool.evaluate(saved.model)
     return {"model": str(path), "task": saved.task, "accuracy": accuracy, "examples": examples}

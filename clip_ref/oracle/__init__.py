@@ -9,7 +9,7 @@
 >>> found.said, found.rule
 ({'error': {'kind': 'party', 'culprit': 3}}, 'KEY-3')
 
-`cases` are the vectors, `conformance` asks a program all of them, and `examine` a function:
+`load_cases` reads the vectors, `conformance` asks a program all of them, and `examine` a function:
 
 >>> def mine(operation, inputs):  # an implementation that knows one operation, and that wrongly
 ...     if operation != "messages.check_ids":
@@ -28,7 +28,7 @@ from clip_ref.oracle.case import Case
 from clip_ref.oracle.operation import OPERATIONS, Answer, Answers, Operation, answer
 from clip_ref.oracle.report import Outcome, Report, judged
 from clip_ref.oracle.runner import conformance, examine
-from clip_ref.oracle.vectors import cases, rules
+from clip_ref.oracle.vectors import load_cases, load_rules
 
 __all__ = [
     "OPERATIONS",
@@ -39,10 +39,10 @@ __all__ = [
     "Outcome",
     "Report",
     "answer",
-    "cases",
     "conformance",
     "examine",
     "judged",
+    "load_cases",
+    "load_rules",
     "operations",
-    "rules",
 ]

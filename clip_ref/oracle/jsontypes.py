@@ -19,6 +19,7 @@ and back, and into a JSON schema.
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Final, NewType, Union, get_args, get_origin, get_type_hints
 
@@ -97,7 +98,8 @@ _HINTS: Final[Mapping[type, Mapping[str, Any]]] = {
 """Fields that are wider than their annotation says."""
 
 
-def hints_of(cls: type) -> dict[str, Any]:
+@cache
+def hints_of(cls: type) -> Mapping[str, Any]:
     """The types of an attrs class's fields, in order."""
     hints = get_type_hints(cls, include_extras=True)
     return {field.name: _HINTS.get(cls, {}).get(field.name, hints[field.name]) for field in attrs.fields(cls)}

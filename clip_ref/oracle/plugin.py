@@ -16,7 +16,7 @@ from clip_ref.oracle.case import Case
 from clip_ref.oracle.report import Outcome
 from clip_ref.oracle.rules import Rule
 from clip_ref.oracle.runner import TIMEOUT, Asker
-from clip_ref.oracle.vectors import cases, rules
+from clip_ref.oracle.vectors import load_cases, load_rules
 
 ASKER: Final = pytest.StashKey[Asker]()
 """The program, while the session lasts."""
@@ -61,8 +61,8 @@ class Vectors(pytest.Collector):
 
     def collect(self) -> Iterator["Vector"]:
         """A test for each."""
-        words = rules()
-        for case in cases(*self.steps):
+        words = load_rules()
+        for case in load_cases(*self.steps):
             name = f"{case.id}[{case.rules[0]}]"
             yield Vector.from_parent(self, name=name, case=case, rule=words[case.rules[0]])
 

@@ -22,7 +22,7 @@ from clip_ref.oracle.jsontypes import Json
 from clip_ref.oracle.operation import OPERATIONS, Answers, answer
 from clip_ref.oracle.program import Fault, Program, Wrong, clipped
 from clip_ref.oracle.report import Outcome, Report, Verdict, judged
-from clip_ref.oracle.vectors import cases, check_steps
+from clip_ref.oracle.vectors import check_steps, load_cases
 from clip_ref.wire import WIRE_VERSION
 
 WINDOW: Final = 64
@@ -194,8 +194,8 @@ def drawn(*, count: int, seed: int, steps: Sequence[str] = ()) -> Iterator[Case]
 
     `PreconditionError` (CNF-11) for an unknown step, or if these steps have no operation whose inputs can be drawn.
 
-    >>> [case.operation for case in drawn(count=2, seed=1, steps=["keys"])]
-    ['keys.public_key', 'keys.agree']
+    >>> [case.id for case in drawn(count=1, seed=1, steps=["keys"])]
+    ['random-keys.public_key-1']
     """
     chosen = check_steps(steps)
     names = [name for name in drawable() if OPERATIONS[name].step in chosen]
@@ -246,7 +246,7 @@ def conformance(
         raise PreconditionError(rule="CNF-11", detail="name a program: clip-ref conformance -- COMMAND…")
     if random < 0 or not 0 < timeout <= 86400:
         raise PreconditionError(rule="CNF-11", detail="--random is 0 or more, --timeout up to a day in seconds")
-    vectors, began = cases(*steps), time.monotonic()
+    vectors, began = load_cases(*steps), time.monotonic()
     randoms = drawn(count=random, seed=seed, steps=steps) if random else ()
     report = Report(seed=seed if random else None)
     asker = Asker(command=command, timeout=timeout)
@@ -301,6 +301,6 @@ def examine(answers: Answers, *, steps: Sequence[str] = ()) -> Report:
     True
     """
     report = Report(program=getattr(answers, "__name__", "a function"))
-    for case in cases(*steps):
+    for case in load_cases(*steps):
         report.enter(judged(case, answers(case.operation, case.inputs)))
     return report

@@ -8,12 +8,13 @@ them; what the reference makes of them, `clip_ref.oracle.answer` says. The other
 >>> @settings(max_examples=10, database=None)
 ... @given(inputs("keys.public_key"))
 ... def my_keys_are_right(asked):
-...     right = answer("keys.public_key", asked).said
-...     assert right == {"output": my_public_key(bytes.fromhex(asked["secret"])).hex()}
+...     assert my_public_key(asked["secret"]) == answer("keys.public_key", asked).said
 >>> from clip_ref.keys import public_key
 >>> from clip_ref.values import SecretKey
 >>> def my_public_key(secret):  # stands for an implementation to be tested
-...     return public_key(SecretKey(secret))
+...     if len(secret) != 64:
+...         return {"error": {"kind": "argument"}}
+...     return {"output": public_key(SecretKey(bytes.fromhex(secret))).hex()}
 >>> my_keys_are_right()
 """
 
@@ -264,6 +265,7 @@ def policies(draw: st.DrawFn, mean: Mean | None = None, selection: Selection | N
         anonymity_blocks=draw(st.booleans()),
         min_roster=draw(st.integers(0, 20)),
         warm_up=draw(st.integers(1, 4)),
+        deadline=draw(st.one_of(st.just(0), st.integers(0, 2**53 - 1))),
     )
 
 

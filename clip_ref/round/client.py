@@ -16,6 +16,7 @@ from clip_ref import (
     agreement,
     broadcast,
     codec,
+    deadline,
     graph,
     identification,
     invariance,
@@ -61,6 +62,7 @@ from clip_ref.values import (
     ClientId,
     Digest,
     Floats,
+    Microseconds,
     SecretKey,
     Seed,
     SigningKey,
@@ -114,6 +116,9 @@ class Assignment:
 
     plan: Plan = attrs.field(repr=False)
     """What it found about everybody."""
+
+    not_before: Microseconds
+    """DDL-1: the masked input is not to be sent before so many µs after the start of `Deliver`: all clients' alike."""
 
 
 class Client:
@@ -462,7 +467,13 @@ class Client:
             work += Work(scored=self._layout.size)
         self._held_at = {keep: self._layout.held(neurons) for keep, neurons in kept.items()}
         self.work[Leg.INPUT] = work
-        return Assignment(message.model, kept[self._keep], verdict, self._plan)
+        not_before = deadline.upload_time(
+            target=self._plan.target,
+            verdicts=self._plan.verdicts,
+            params=self._params,
+            round=self._context.round,
+        )
+        return Assignment(message.model, kept[self._keep], verdict, self._plan, not_before)
 
     def _identified(self) -> Plan:
         return identification.identify(records=self._records, params=self._params, round=self._context.round)
@@ -470,14 +481,10 @@ class Client:
     def _judged(self) -> Plan:
         """On a graph: one's own verdict, from the target that the server announced."""
         record, target = self._record, self._context.target
-        own = graph.OwnTimes(
-            elapsed=tuple(identification.elapsed(record, level=k) for k in range(len(record.fit))),
-            fit=record.fit,
-            has_model=record.has_model,
-            was_straggler=record.was_straggler,
-        )
         usable = target if identification.valid(record, params=self._params) else 0
-        verdict = graph.judge(own=own, target=usable, params=self._params, round=self._context.round)
+        verdict = graph.judge(
+            own=graph.own_times(record), target=usable, params=self._params, round=self._context.round
+        )
         return Plan(saturate(target), saturate(0), {self.me: verdict})
 
     def _members(self, bits: bytes, field: str, peers: Iterable[ClientId]) -> frozenset[int]:

@@ -1,10 +1,11 @@
-"""The clock: one round as discrete events.   Spec: clock, rules CLK-1..CLK-4.
+"""The clock: one round as discrete events.   Spec: clock, rules CLK-1..CLK-6.
 
 A round is four legs, or five at security level `hardened`. On each, the server sends to everybody at once; each client
 downloads, works and uploads, one after the other; the leg ends at the *barrier*, when the last answer that is due has come,
 and the next one starts there. After the last leg the server works alone. Links are the clients' own and the server's is
 never the bottleneck: messages do not wait for one another. Hence the time that a client declares, e = down + select + fit +
-mask + up of leg `input`, is exactly its arrival less the leg's start, which the deadline theorem takes for granted.
+mask + up of leg `input`, is exactly its arrival less the leg's start, which the deadline theorem takes for granted; in
+deadline mode, less the time for which it held its upload back, too.
 
 All times are integer microseconds from the round's start. Nothing is random: equal arguments give equal timelines.
 """
@@ -81,6 +82,9 @@ class Activity(StrEnum):
     UNMASK = "unmask"
     """Gathers the shares that the server asked for."""
 
+    HOLD = "hold"
+    """Is ready to send its masked update before it may."""
+
     UPLOAD = "upload"
     """Sends its answer."""
 
@@ -150,7 +154,7 @@ class Timeline:
         return tuple(sorted((s.end, s.client) for s in uploads))
 
     def observed(self, client: int) -> Observed:
-        """CLK-4: what `client` measured on leg `input`; the five sum to its arrival less the leg's start.
+        """CLK-4: what `client` measured on leg `input`; with what it held back, they sum to its arrival less the leg's start.
 
         `PreconditionError` if it sent no masked update.
         """
@@ -220,21 +224,25 @@ def simulate(
     server_work: Work,
     units: UnitCosts,
     timeout: Microseconds | None = None,
+    not_before: int = 0,
 ) -> Timeline:
-    """CLK-3: the timeline of one round.
+    """CLK-3, CLK-5: the timeline of one round.
 
     `costs` says, for each client that is invited to the round, by its index, what it did on each leg. It decides who
     answers, not the clock: a client without a leg was gone before it, one with up_bytes = 0 fell silent on it, and from then
     on neither is invited. A leg on which somebody is silent lasts `timeout` (by default the fleet's) from its start, or until
     the last answer if that is later. A leg that none of the invited has a cost on did not take place: the round was aborted.
     `fits` is the training time of those with a cost on leg `input`. `server_work` is done at the end, on the fleet's server.
+    In deadline mode no upload of leg `input` begins earlier than `not_before` µs after the leg's start.
 
     `PreconditionError` (CLK-3): nobody takes part, a client that the fleet lacks, one that answers after it fell silent, one
-    without a fit, a timeout below 0.
+    without a fit, a timeout or a public time below 0.
     """
     patience = fleet.timeout if timeout is None else timeout
     if patience < 0:
         raise PreconditionError(rule="CLK-3", detail=f"a timeout is at least 0 µs, got {patience}")
+    if not_before < 0:
+        raise PreconditionError(rule="CLK-3", detail=f"uploads start at least 0 µs into their leg, got {not_before}")
     exchanges = _exchanges(fleet, costs, fits)
     queue: EventQueue[_Done | _Timeout] = EventQueue()
     spans: list[Span] = []
@@ -256,7 +264,7 @@ def simulate(
         leg, arrived = exchange.leg, dict[int, Microseconds]()
         for client in sorted(exchange.active):
             fit = fits.get(client, Microseconds(0))
-            begin(client, leg, _activities(leg, fleet.clients[client], costs[client][leg], fit, units))
+            begin(client, leg, _activities(leg, fleet.clients[client], costs[client][leg], fit, units, not_before))
         silent = exchange.answering != exchange.invited
         if silent:
             waited[leg] = saturate(now + patience)
@@ -312,9 +320,12 @@ def _exchanges(
 
 
 def _activities(
-    leg: Leg, profile: ClientProfile, cost: LegCost, fit: Microseconds, units: UnitCosts
+    leg: Leg, profile: ClientProfile, cost: LegCost, fit: Microseconds, units: UnitCosts, not_before: int
 ) -> tuple[tuple[Activity, Microseconds], ...]:
-    """What one client does on one leg, in order, and how long each takes; `fit` counts on leg `input` alone."""
+    """What one client does on one leg, in order, and how long each takes; `fit` and `not_before` count on leg `input` alone.
+
+    CLK-5, DDL-3: a client that is ready before the public time holds its upload back until then; any other one does not wait.
+    """
 
     def work(counted: Work) -> Microseconds:
         return duration(work=counted, units=units, device=profile.device)
@@ -325,15 +336,18 @@ def _activities(
     else:
         todo.append((Activity(leg.value), work(cost.work)))
     if cost.up_bytes > 0:
+        if leg is Leg.INPUT and not_before:
+            todo.append((Activity.HOLD, saturate(not_before - sum(took for _, took in todo))))
         todo.append((Activity.UPLOAD, profile.network.up(length=cost.up_bytes)))
     return tuple(todo)
 
 
 def round_bound(*, timeline_full: Timeline, stragglers: Collection[int]) -> float:
-    """The share of a round that pruning can save at most: 1 − T*/T_slowest, the common protocol time on both sides: [0, 1).
+    """CLK-6: the share of a round that pruning can save at most: 1 − T*/T_slowest, in [0, 1).
 
-    `timeline_full` is a round in which nobody prunes. T_slowest is its end; T* the end it would have if the stragglers were
-    as fast on leg `input` as the slowest of the others, all else being equal. 0.0 if there is nothing to gain, or nobody else.
+    `timeline_full` is a round in which nobody prunes nor holds back. T_slowest is its end; T* the end it would have if the
+    stragglers were as fast on leg `input` as the slowest of the others. What all have in common is on both sides. 0.0 if
+    there is nothing to gain, or nobody else.
     """
     others = [at for at, client in timeline_full.arrivals(Leg.INPUT) if client not in stragglers]
     if not others:

@@ -7,6 +7,7 @@ A cost is in cycles per unit, which is nanoseconds per unit on a 1 GHz core. The
 and rounded; simulated times never depend on the machine they are computed on.
 """
 
+import functools
 import hashlib
 import statistics
 import time
@@ -68,9 +69,15 @@ class UnitCosts:
         )
 
 
+@functools.lru_cache(maxsize=1024)
+def _cycles(units: UnitCosts, work: Work) -> Fraction:
+    """Clients of one round count alike."""
+    return units.cycles(work)
+
+
 def duration(*, work: Work, units: UnitCosts, device: Device) -> Microseconds:
     """CLK-1: how long `work` takes on `device`: cycles · slow_down / ghz, in µs, rounded half up, saturating."""
-    exact = units.cycles(work) * Fraction(device.slow_down) / (Fraction(device.ghz) * 1000)
+    exact = _cycles(units, work) * Fraction(device.slow_down) / (Fraction(device.ghz) * 1000)
     return to_microseconds(exact)
 
 

@@ -29,7 +29,7 @@ Part = tuple[Floats, NDArray[np.int64]]
 MIN_CLIENTS: Final = 2
 """The fewest clients that a task is dealt to."""
 
-MAX_CLIENTS: Final = 50
+MAX_CLIENTS: Final = 500
 """The most clients that a task is dealt to."""
 
 DIGITS_SHA256: Final = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
@@ -103,6 +103,9 @@ class Task:
     training: LocalTraining
     """How a client trains."""
 
+    total: int
+    """How many training examples there are, dealt or not: what clients' work is billed by."""
+
     dealt: Partition = NATURAL
     """Who gets which examples."""
 
@@ -115,8 +118,11 @@ class Task:
     users: bool = False
     """Whether the natural parts are users, of whom n take part, those with most examples first."""
 
+    limit: int | None = None
+    """Of n users each has at most the n-th part of so many examples, its first ones; none: all it has."""
+
     def clients(self, n: int) -> tuple[Part, ...]:
-        """The training examples of n clients, 2 ≤ n ≤ 50: disjoint.
+        """The training examples of n clients, 2 ≤ n ≤ 500: disjoint.
 
         `natural`: for the natural number of clients these are `parts`. Of users, the n with most examples take part. Else
         the training set in its own order (the digits: writer by writer) is cut into n runs whose lengths differ by at most
@@ -139,13 +145,21 @@ class Task:
             )
         return tuple(_part(inputs[index], classes[index]) for index in indices)
 
+    def nominal(self, n: int) -> list[int]:
+        """How many examples each of n clients would have if all were dealt: what it takes them to train is billed by these."""
+        counts = [len(classes) for _, classes in self.clients(n)]
+        if self.users:
+            return [len(classes) for _, classes in self.parts[:n]]
+        return [max(1, count * self.total // sum(counts)) for count in counts]
+
     def _natural(self, n: int) -> tuple[Part, ...]:
-        if n == len(self.parts):
-            return self.parts
         if self.users:
             if n > len(self.parts):
                 raise _refuse(f"{self.name} has {len(self.parts)} users, {n} are asked for", rule="TRN-8")
-            return self.parts[:n]
+            most = None if self.limit is None else max(1, self.limit // n)
+            return tuple(_part(x[:most], y[:most]) for x, y in self.parts[:n])
+        if n == len(self.parts):
+            return self.parts
         inputs, classes = self.ordered
         size, longer = divmod(len(classes), n)
         bounds = [k * size + min(k, longer) for k in range(n + 1)]
@@ -184,6 +198,7 @@ def _digits() -> Task:
         ),
         ordered=_part(inputs[:unseen], classes[:unseen]),
         test=_part(inputs[unseen:], classes[unseen:]),
+        total=unseen,
         training=LocalTraining(optimiser="adam", lr=3e-3, batch=40, epochs=2),
     )
 
@@ -245,6 +260,7 @@ def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model
         parts=(),
         ordered=train,
         test=test,
+        total=len(sets[0][1]),
         training=training,
     )
 
@@ -264,9 +280,6 @@ def _mnist(source: Source) -> Task:
 def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int, training: LocalTraining) -> Task:
     """A task whose training set has users: those with most examples first, ties in their own order."""
     users = sorted(users, key=lambda part: -len(part[1]))
-    if source.examples is not None:
-        most = max(1, source.examples // len(users[:MAX_CLIENTS]))
-        users = [(x[:most], y[:most]) for x, y in users]
     return Task(
         name=source.task,
         model=model,
@@ -275,8 +288,10 @@ def _by_users(source: Source, model: str, users: list[Part], test: Part, classes
         parts=tuple(_part(x, y) for x, y in users),
         ordered=_part(np.concatenate([x for x, _ in users]), np.concatenate([y for _, y in users])),
         test=test,
+        total=sum(len(y) for _, y in users),
         training=training,
         users=True,
+        limit=source.examples,
     )
 
 
@@ -310,6 +325,9 @@ STRIDE: Final = 10
 TEST_ROLES: Final = 50
 """The last fifth of so many of the longest roles is the unseen test of Shakespeare."""
 
+TEST_STRIDE: Final = 50
+"""Of the test every fiftieth character is one to be guessed."""
+
 
 def _shakespeare(source: Source) -> Task:
     where = _directory(
@@ -323,7 +341,10 @@ def _shakespeare(source: Source) -> Task:
         roles = [said for said in roles if len(said) >= 5 * (STEPS + STRIDE)]
         ends = [len(said) * 4 // 5 for said in roles]
         users = [_windows(said[:end]) for said, end in zip(roles, ends, strict=True)]
-        unseen = [_windows(said[end:]) for said, end in zip(roles[:TEST_ROLES], ends[:TEST_ROLES], strict=True)]
+        unseen = [
+            _windows(said[end:], stride=TEST_STRIDE)
+            for said, end in zip(roles[:TEST_ROLES], ends[:TEST_ROLES], strict=True)
+        ]
     if not users or not unseen:
         raise _refuse(f"{where} has no role with {5 * (STEPS + STRIDE)} characters", rule="TRN-7")
     test = _part(np.concatenate([x for x, _ in unseen]), np.concatenate([y for _, y in unseen]))
@@ -335,10 +356,10 @@ def _numbers(said: str) -> NDArray[np.int64]:
     return np.array([number if number >= 0 else 1 for number in found], dtype=np.int64)  # 1 is the space
 
 
-def _windows(said: str) -> Part:
-    """Every STRIDE-th run of STEPS symbols, and the symbol that follows it."""
+def _windows(said: str, *, stride: int = STRIDE) -> Part:
+    """Every `stride`-th run of STEPS symbols, and the symbol that follows it."""
     numbers = _numbers(said)
-    starts = np.arange(0, max(0, len(numbers) - STEPS), STRIDE)
+    starts = np.arange(0, max(0, len(numbers) - STEPS), stride)
     inputs = numbers[starts[:, None] + np.arange(STEPS)[None, :]].astype(np.float32).reshape(-1, STEPS)
     return inputs, numbers[starts + STEPS]
 

@@ -14,11 +14,14 @@ from torch import nn
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Kept, Layout
 from clip_ref.submodel import extract
-from clip_ref.train.data import LocalTraining, Part, load_task
+from clip_ref.train.data import LocalTraining, Part, Source, load_task
 from clip_ref.train.models import build
 from clip_ref.train.smaller import flatten, load, smaller
 from clip_ref.train.trace import layout_of
 from clip_ref.values import Floats, check_finite
+
+EVALUATED: Final = 1000
+"""How many examples are classified at a time: what the activations of more would take is memory."""
 
 REPETITIONS: Final = 5
 """How often a fit is timed; the median counts."""
@@ -71,9 +74,12 @@ def evaluate(*, module: nn.Module, model: Floats, part: Part) -> float:
     """The share of `part` that the flat model float32[d] classifies right, 0 … 1; `PreconditionError` as `load`."""
     whole = copy.deepcopy(module).eval()
     load(whole, model)
+    right = 0
     with torch.no_grad():
-        guesses = whole(torch.tensor(part[0])).argmax(dim=1).numpy()
-    return float(np.mean(guesses == part[1]))
+        for at in range(0, len(part[1]), EVALUATED):
+            guesses = whole(torch.tensor(part[0][at : at + EVALUATED])).argmax(dim=1).numpy()
+            right += int((guesses == part[1][at : at + EVALUATED]).sum())
+    return right / len(part[1])
 
 
 @contextmanager
@@ -90,9 +96,9 @@ def one_thread() -> Iterator[None]:
 class Trainer:
     """A task's data, dealt to its clients, and its model: what one process needs to train any of the clients."""
 
-    def __init__(self, *, task: str, clients: int) -> None:
-        """Load the task; `PreconditionError` (TRN-1) for an unknown one, or for a number of clients that it refuses."""
-        self._task = load_task(task)
+    def __init__(self, *, source: Source | str, clients: int) -> None:
+        """Load the task; `PreconditionError` as `load_task`, and for a number of clients that the task refuses."""
+        self._task = load_task(source)
         self._parts = self._task.clients(clients)
         self._module = build(self._task.model, seed=0)
         self._layout = layout_of(self._module, input_shape=self._task.input_shape)

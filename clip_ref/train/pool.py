@@ -14,7 +14,7 @@ import attrs
 
 from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.layout import Kept, Layout
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Source, load_task
 from clip_ref.values import Floats, frozen_array
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ _Call = tuple[str, Mapping[str, Any]]
 """A method of `Trainer` and its arguments."""
 
 
-def _serve(connection: Connection, task: str, clients: int) -> None:
+def _serve(connection: Connection, source: Source, clients: int) -> None:
     """A worker's life: answer calls until the other end closes. The parent decides what an interrupt means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from clip_ref.train.local import Trainer
 
-    trainer = Trainer(task=task, clients=clients)
+    trainer = Trainer(source=source, clients=clients)
     while True:
         try:
             method, arguments = connection.recv()
@@ -74,15 +74,17 @@ class Pool:
     Leaving the `with` statement, for whatever reason, ends the workers.
     """
 
-    def __init__(self, task_name: str, *, clients: int, workers: int = 2) -> None:
-        """A pool for the task called `task_name`, dealt to `clients` clients.
+    def __init__(self, source: Source | str, *, clients: int, workers: int = 2) -> None:
+        """A pool for the task of this source, or the shipped one of this name, dealt to `clients` clients.
 
-        Raises `PreconditionError` (TRN-1) for an unknown task, or a number of clients or workers out of range.
+        Raises `PreconditionError`: TRN-1 for an unknown task, or a number of clients or workers out of range; TRN-7 and
+        TRN-8 as `load_task`.
         """
         if not 0 <= workers <= MAX_WORKERS:
             raise PreconditionError(rule="TRN-1", detail=f"a pool has 0 … {MAX_WORKERS} workers, got {workers}")
-        self._examples = [len(classes) for _, classes in load_task(task_name).clients(clients)]
-        self._task, self._size = task_name, workers
+        self._examples = [len(classes) for _, classes in load_task(source).clients(clients)]
+        self._source = Source(task=source) if isinstance(source, str) else source
+        self._size = workers
         self._trainer: Trainer | None = None
         self._workers: dict[Connection, SpawnProcess] = {}
 
@@ -92,11 +94,11 @@ class Pool:
         if not self._size:
             from clip_ref.train.local import Trainer
 
-            self._trainer = Trainer(task=self._task, clients=clients)
+            self._trainer = Trainer(source=self._source, clients=clients)
         spawn = multiprocessing.get_context("spawn")
         for _ in range(self._size):
             ours, theirs = spawn.Pipe()
-            worker = spawn.Process(target=_serve, args=(theirs, self._task, clients), daemon=True)
+            worker = spawn.Process(target=_serve, args=(theirs, self._source, clients), daemon=True)
             worker.start()
             theirs.close()
             self._workers[ours] = worker

@@ -158,10 +158,12 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
 OTHERS: dict[str, Any] = {
     "method": "none",
     "clients": 11,
+    "neighbours": 4,
     "stragglers": 1,
     "clock": Clock.MEASURED,
     "security": SecurityLevel.HARDENED,
     "seed": 2,
+    "deadline": 5_000_000,
     "fleet": "paper",
 }
 

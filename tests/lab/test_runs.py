@@ -34,6 +34,7 @@ from clip_ref.params import (
 )
 from clip_ref.round import Server
 from clip_ref.round.cost import Leg
+from clip_ref.sim.clock import Activity
 from clip_ref.values import ClientId
 from clip_ref.wire import kind_name
 from lab import tiny
@@ -69,8 +70,8 @@ def test_the_methods_are_those_of_the_specification() -> None:
     [
         ({"method": "prune"}, "LAB-1: no method 'prune'"),
         ({"task": "letters"}, "TRN-1: no task 'letters'"),
-        ({"clients": 1, "stragglers": 0}, "TRN-1: digits can be dealt to 2 … 50 clients, got 1"),
-        ({"clients": 51}, "got 51"),
+        ({"clients": 1, "stragglers": 0}, "TRN-1: digits can be dealt to 2 … 500 clients, got 1"),
+        ({"clients": 501}, "got 501"),
         ({"rounds": 0}, "LAB-1: a run has at least 1 round, got 0"),
         ({"stragglers": 99, "clients": 20}, "LAB-1: of 20 clients 0 … 10 can be stragglers, got 99"),
         ({"stragglers": 3, "clients": 5}, "LAB-1: of 5 clients 0 … 2 can be stragglers, got 3"),
@@ -155,6 +156,7 @@ def test_the_plain_sum_is_worked_out_from_the_updates(bits: int) -> None:
         updates={ClientId(u): np.array(x, dtype=np.float32) for u, x in updates.items()},
         weights={ClientId(u): w for u, w in weights.items()},
         slots={ClientId(u): s for u, s in slots.items()},
+        buckets={},
         params=params,
     )
     assert found == expected == digest("sum", (b"".join(plain.le(x % 2**bits, bits // 8) for x in total),))
@@ -279,6 +281,24 @@ def test_exclude_leaves_the_slow_out(runs: Mapping[str, Run]) -> None:
     assert {span.client for span in run.timeline.spans} == set(run.roster)
     assert {row.survivors for row in runs["clip"].rows} == {10}
     assert summarise(run.rows).simulated_seconds < summarise(runs["clip"].rows).simulated_seconds
+
+
+@pytest.mark.rule("DDL-1", "DDL-2", "DDL-3", "CLK-5")
+def test_in_deadline_mode_uploads_begin_at_one_time_and_no_round_teaches_the_next_to_begin_later() -> None:
+    run = tiny.run(rounds=6, deadline=90_000_000)
+    free = tiny.run(rounds=6)
+    waits = [row.not_before_seconds for row in run.rows]
+    assert waits[:2] == [90.0, 90.0]
+    assert 0 < waits[2] < 90.0
+    assert len(set(waits[2:])) == 1
+    assert [row.keep_levels for row in run.rows] == [row.keep_levels for row in free.rows]
+    assert all(row.keep_levels for row in run.rows[2:])
+    assert all(row.round_seconds > other.round_seconds for row, other in zip(run.rows, free.rows, strict=True))
+    assert all(row.unpruned_seconds == other.unpruned_seconds for row, other in zip(run.rows, free.rows, strict=True))
+    assert run.timeline is not None
+    starts = {s.start for s in run.timeline.spans if (s.leg, s.activity) == (Leg.INPUT, Activity.UPLOAD)}
+    assert len(starts) == 1
+    assert {row.not_before_seconds for row in free.rows} == {0.0}
 
 
 def test_pruning_takes_nearly_all_that_there_is_to_gain(runs: Mapping[str, Run]) -> None:

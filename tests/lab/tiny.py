@@ -99,6 +99,7 @@ def run_all(configs: Sequence[RunConfig], *, workers: int) -> Iterator[Step]:
 def options(out: Path, **changes: Any) -> list[str]:
     """What to ask `clip-ref` for, to have `config(**changes)`."""
     fields = config(**changes).as_dict() | {"out": out}
+    fields["deadline"] = f"{fields['deadline'] / 1e6:f}"
     return ["train", *(f"--{name}={value}" for name, value in fields.items())]
 
 
@@ -142,6 +143,7 @@ def row(**changes: Any) -> RoundRow:
         "bound": 0.0,
         "accuracy": 0.5,
         "survivors": 10,
+        "target_us": 0,
         "stragglers": "",
         "keep_levels": "",
         "pruned_neurons": 0,
@@ -149,5 +151,6 @@ def row(**changes: Any) -> RoundRow:
         "plain_sum": "ab",
         "upload_bytes": "883",
         "one_shape": True,
+        "not_before_seconds": 0.0,
     }
     return RoundRow(**plain | changes)

@@ -1,5 +1,7 @@
 """Programs under test that behave in many ways: each answers `{"k": K}` by K, but for what its mode says."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -39,8 +41,11 @@ for line in lines():
             print("ouch", file=sys.stderr)
             os._exit(3)
         if mode == "die with a child":
-            subprocess.Popen(["sleep", "1000"])
+            subprocess.Popen(["sleep", sys.argv[3]])
             os._exit(3)
+        if mode == "hang with a child":
+            subprocess.Popen(["sleep", sys.argv[3]])
+            time.sleep(1000)
         if mode == "close":
             os.close(1)
             time.sleep(1000)
@@ -91,9 +96,13 @@ if mode == "last letter":
 """
 
 
+CHILD = f"1000.{os.getpid()}"
+"""Seconds that a child of the program sleeps, by which it is known."""
+
+
 def command(mode: str, at: int = -2) -> list[str]:
     """The program in this mode, with the case that it concerns; -1 for all."""
-    return [sys.executable, "-I", "-c", PROGRAM, mode, str(at)]
+    return [sys.executable, "-I", "-c", PROGRAM, mode, str(at), CHILD]
 
 
 def cases(count: int = 20, *, size: int = 0, operation: str = "shamir.split") -> list[Case]:
@@ -104,13 +113,10 @@ def cases(count: int = 20, *, size: int = 0, operation: str = "shamir.split") ->
     ]
 
 
-def processes(marker: str) -> list[int]:
-    """The ids of running processes with this word among their arguments."""
-    found = []
+def children() -> int:
+    """How many children of programs are running."""
+    found = 0
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if marker.encode() in entry.read_bytes().split(b"\0"):
-                found.append(int(entry.parent.name))
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            found += entry.read_bytes().split(b"\0")[:2] == [b"sleep", CHILD.encode()]
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from clip_ref.cli import main
 from clip_ref.errors import PreconditionError
-from clip_ref.oracle import OPERATIONS, Case, answer, cases, conformance, rules
+from clip_ref.oracle import OPERATIONS, Case, answer, conformance, load_cases, load_rules
 from clip_ref.oracle.adapter import reference
 from clip_ref.oracle.report import KEPT, Outcome, Report, Tally, Verdict, judged, junit, verdict_line
 from clip_ref.oracle.runner import drawn, examine
@@ -46,7 +46,7 @@ def test_a_right_program_holds(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     file = tmp_path / "found.json"
     asked = ("--steps", "keys,shamir", "--random", "20", "--seed", "7", "--report", str(file))
     code, out, err = run(capsys, "conformance", *asked, "--", *REFERENCE)
-    total = len(cases("keys", "shamir")) + 2 + 20
+    total = len(load_cases("keys", "shamir")) + 2 + 20
     assert (code, err) == (0, "")
     assert out.endswith(f"\n\nclip-ref: {total} of {total} cases passed; all {total} cases hold\n")
     found = json.loads(file.read_text("utf-8"))
@@ -69,13 +69,13 @@ def test_a_wrong_program_is_told_the_rule_and_the_smallest_case(
     assert "KEY-1" in out.splitlines()[-1]
     found = json.loads(file.read_text("utf-8"))
     assert found["broken"][0]["operation"] == "keys.public_key"
-    assert found["broken"][0]["text"] == rules()["KEY-1"].text
+    assert found["broken"][0]["text"] == load_rules()["KEY-1"].text
     failure = next(f for f in found["failures"] if f["case"]["id"].startswith("random-keys.public_key-"))
     assert failure["case"]["inputs"] == {"secret": "00" * 31 + "81"}
     assert failure["case"]["comment"] == "drawn with seed 1, then shrunk"
     assert failure["answer"] == {"output": "00" * 32}
     assert failure["case"]["output"] == answer("keys.public_key", failure["case"]["inputs"]).said["output"]
-    assert len(found["failures"]) <= len(cases("keys")) + KEPT * len(OPERATIONS)
+    assert len(found["failures"]) <= len(load_cases("keys")) + KEPT * len(OPERATIONS)
 
 
 @pytest.mark.rule("CNF-10")
@@ -118,7 +118,7 @@ def test_random_cases_follow_from_seed_and_steps() -> None:
 def test_vectors_come_in_order_then_random_cases() -> None:
     report = conformance(command=REFERENCE, steps=["shamir", "keys"], random=3)
     ids = [outcome.case.id for outcome in report.vectors]
-    assert ids == ["hello", *(case.id for case in cases("keys", "shamir")), "end"]
+    assert ids == ["hello", *(case.id for case in load_cases("keys", "shamir")), "end"]
     assert sum(tally.cases for tally in report.drawn.values()) == 3
 
 
@@ -259,7 +259,7 @@ def test_junit_survives_whatever_a_program_says() -> None:
 
 def test_a_function_is_examined_as_a_program() -> None:
     report = examine(reference, steps=["keys"])
-    assert (report.program, report.holds, report.asked) == ("reference", True, len(cases("keys")))
+    assert (report.program, report.holds, report.asked) == ("reference", True, len(load_cases("keys")))
 
 
 def test_vectors_are_written_and_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

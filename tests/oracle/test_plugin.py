@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_ref.oracle import cases
+from clip_ref.oracle import load_cases
 from clip_ref.oracle.skeletons import LANGUAGES
 
 SKELETON = Path(__file__).parent.parent.parent / "clip_ref/oracle/skeletons" / LANGUAGES["python"]
@@ -29,9 +29,9 @@ def run(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_each_vector_is_a_test_named_by_id_and_rule(tmp_path: Path) -> None:
     done = run(tmp_path, "-v", "--clip-ref-command", REFERENCE, "--clip-ref-steps", "shamir,keys")
     assert done.returncode == 0, done.stdout
-    for case in cases("keys", "shamir"):
+    for case in load_cases("keys", "shamir"):
         assert f"{case.id}[{case.rules[0]}] PASSED" in done.stdout
-    assert f"{len(cases('keys', 'shamir'))} passed" in done.stdout
+    assert f"{len(load_cases('keys', 'shamir'))} passed" in done.stdout
 
 
 @pytest.mark.rule("CNF-7")
@@ -50,7 +50,7 @@ def test_what_is_unsupported_fails(tmp_path: Path) -> None:
     report = tmp_path / "junit.xml"
     command = shlex.join([sys.executable, str(SKELETON)])
     done = run(tmp_path, "--clip-ref-command", command, "--clip-ref-steps", "keys", "--junitxml", str(report))
-    assert f"{len(cases('keys'))} failed" in done.stdout
+    assert f"{len(load_cases('keys'))} failed" in done.stdout
     assert '<property name="rule" value="KEY-1"' in report.read_text("utf-8")
 
 

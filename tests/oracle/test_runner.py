@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from clip_ref.oracle import runner
 from clip_ref.oracle.program import LINE_MAX
 from clip_ref.oracle.report import Outcome, Report, Verdict
 from clip_ref.oracle.runner import FAULTS_IN_ALL, FAULTS_PER_OPERATION, Asker
-from oracle.programs import cases, command
+from oracle.programs import cases, children, command
 
 PASSED, WRONG, FAULT = Verdict.PASSED, Verdict.WRONG, Verdict.FAULT
 
@@ -62,6 +63,14 @@ def test_a_fault_is_told_for_its_case_and_the_run_goes_on(asker: Asker, words: s
     assert verdicts(outcomes) == [(7, FAULT)]
     assert outcomes[7].detail.startswith(words)
     assert asker.end().passed
+
+
+@pytest.mark.rule("CNF-8")
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux tells who is running")
+@pytest.mark.parametrize("asker", [("hang with a child", 7)], indirect=True)
+def test_nothing_that_a_program_started_outlives_it(asker: Asker) -> None:
+    assert verdicts(list(asker.outcomes(cases()))) == [(7, FAULT)]
+    assert children() == 0
 
 
 @pytest.mark.rule("CNF-8")

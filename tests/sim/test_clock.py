@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import partial
 
 import attrs
 import pytest
@@ -209,6 +210,46 @@ def test_nothing_slower_ends_earlier(case: Case, data: st.DataObject) -> None:
         assert all(after.barriers[leg] >= before.barriers[leg] for leg in before.barriers)
 
 
+@pytest.mark.rule("CLK-5", "DDL-1", "DDL-3")
+@given(cases(), st.integers(0, 2 * 10**7))
+def test_nobody_uploads_before_the_public_time_nor_later_than_it_must(case: Case, not_before: int) -> None:
+    fleet, costs, fits, server_work, timeout = case
+    free = run(case)
+    held = simulate(
+        fleet=fleet,
+        costs=costs,
+        fits=fits,
+        server_work=server_work,
+        units=UNITS,
+        timeout=timeout,
+        not_before=not_before,
+    )
+    start = free.barriers.get(Leg.SHARE, 0)
+    ready = {s.client: s.start - start for s in free.spans if (s.leg, s.activity) == (Leg.INPUT, Activity.UPLOAD)}
+    sent = {s.client: s.start - start for s in held.spans if (s.leg, s.activity) == (Leg.INPUT, Activity.UPLOAD)}
+    assert sent == {client: max(at, not_before) for client, at in ready.items()}
+    # the other legs take what they took, and what a client declares is not what it held back
+    assert all(held.barriers[leg] == free.barriers[leg] for leg in (Leg.ADVERTISE, Leg.SHARE) if leg in free.barriers)
+    assert all(held.observed(client) == free.observed(client) for client in ready)
+    for at, client in held.arrivals(Leg.INPUT):
+        assert sum(attrs.astuple(held.observed(client))) + sent[client] - ready[client] == at - start
+
+
+@pytest.mark.rule("DDL-3")
+@given(cases(drops=False), st.data())
+def test_with_equal_links_and_all_ready_all_arrive_at_once(case: Case, data: st.DataObject) -> None:
+    fleet, costs, fits, server_work, timeout = case
+    link = fleet.clients[0].network
+    equal = attrs.evolve(fleet, clients=tuple(attrs.evolve(c, network=link) for c in fleet.clients))
+    length = data.draw(st.integers(1, 10**6))
+    alike = {c: legs | {Leg.INPUT: attrs.evolve(legs[Leg.INPUT], up_bytes=length)} for c, legs in costs.items()}
+    play = partial(simulate, fleet=equal, costs=alike, fits=fits, server_work=server_work, units=UNITS, timeout=timeout)
+    free = play()
+    last = max(at for at, _ in free.arrivals(Leg.INPUT)) - free.barriers[Leg.SHARE]
+    held = play(not_before=last)
+    assert len({at for at, _ in held.arrivals(Leg.INPUT)}) == 1
+
+
 @pytest.mark.rule("CLK-4")
 @given(cases())
 def test_declared_times_are_the_arrival_less_the_start(case: Case) -> None:
@@ -336,6 +377,19 @@ def test_rounds_that_contradict_themselves(costs: Costs, fits: dict[int, int], t
         play(fleet_of(FAST, FAST), costs, fits, timeout=Microseconds(timeout))
 
 
+@pytest.mark.rule("CLK-3")
+def test_a_public_time_before_the_leg_is_refused() -> None:
+    with pytest.raises(PreconditionError, match=r"^CLK-3: uploads start at least 0 µs into their leg, got -1"):
+        simulate(
+            fleet=fleet_of(FAST),
+            costs={0: full()},
+            fits={0: Microseconds(0)},
+            server_work=NO_WORK,
+            units=UNITS,
+            not_before=-1,
+        )
+
+
 def test_time_saturates() -> None:
     timeline = play(fleet_of(FAST, FAST), {0: full(), 1: full()}, {0: MAX_MICROSECONDS, 1: 5})
     assert timeline.end == timeline.barriers[Leg.INPUT] == MAX_MICROSECONDS
@@ -427,6 +481,7 @@ def test_two_against_three_gigahertz_is_bounded_by_a_third() -> None:
     assert round_bound(timeline_full=timeline, stragglers={1}) == pytest.approx(1 / 3, abs=1e-12)
 
 
+@pytest.mark.rule("CLK-6")
 @given(cases(), st.sets(st.integers(0, 5)))
 def test_the_bound_is_what_the_stragglers_speed_up_would_save(case: Case, stragglers: set[int]) -> None:
     fleet, costs, fits, server_work, timeout = case

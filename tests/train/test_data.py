@@ -90,9 +90,9 @@ def test_clients_have_disjoint_parts_of_nearly_one_size(n: int) -> None:
 
 
 @pytest.mark.rule("TRN-1")
-@given(n=st.one_of(st.integers(max_value=1), st.integers(min_value=51)))
+@given(n=st.one_of(st.integers(max_value=1), st.integers(min_value=501)))
 def test_other_numbers_of_clients_are_refused(n: int) -> None:
-    with pytest.raises(PreconditionError, match=f"TRN-1: digits can be dealt to 2 … 50 clients, got {n}"):
+    with pytest.raises(PreconditionError, match=f"TRN-1: digits can be dealt to 2 … 500 clients, got {n}"):
         DIGITS.clients(n)
 
 

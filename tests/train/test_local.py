@@ -217,7 +217,7 @@ def test_models_come_from_their_seed_alone() -> None:
 
 
 @pytest.mark.rule("TRN-1")
-@pytest.mark.parametrize("arguments", [("vgg9", 0), ("digits_cnn", -1), ("digits_cnn", 2**63)])
+@pytest.mark.parametrize("arguments", [("vgg10", 0), ("digits_cnn", -1), ("digits_cnn", 2**63)])
 def test_unknown_models_and_seeds_are_refused(arguments: tuple[str, int]) -> None:
     name, seed = arguments
     with pytest.raises(PreconditionError, match="TRN-1") as caught:
@@ -237,7 +237,7 @@ def test_central_training_reaches_94_percent_on_unseen_writers() -> None:
 
 def test_a_model_half_as_wide_trains_at_least_one_and_a_half_times_as_fast() -> None:
     """CPU time, the best of several, full and half in turn: a real sub-model gives the time back."""
-    trainer = Trainer(task="digits", clients=20)
+    trainer = Trainer(source="digits", clients=20)
     layout = trainer.layout()
     full, half = layout.full(), first(layout, 500)
     assert layout.shrunk(half).macs() < 0.3 * layout.macs()

@@ -118,7 +118,7 @@ def test_bad_jobs_are_refused_and_the_pool_goes_on(name: str, request: pytest.Fi
 
 @pytest.mark.rule("TRN-1")
 def test_bad_pools_are_refused() -> None:
-    for arguments in ({"clients": 1}, {"clients": 51}, {"clients": 20, "workers": -1}, {"clients": 20, "workers": 65}):
+    for arguments in ({"clients": 1}, {"clients": 501}, {"clients": 20, "workers": -1}, {"clients": 20, "workers": 65}):
         with pytest.raises(PreconditionError, match="TRN-1"):
             Pool("digits", **arguments)
     with pytest.raises(PreconditionError, match="no task 'letters'; there is: digits"):

@@ -111,6 +111,7 @@ def _digests(book: Book) -> None:
         bucket_count=99,
         min_roster=8,
         warm_up=9,
+        deadline=10,
     )
     numbers = Encoding(ring_bits=64, clip=2.5, value_bits=13, weighting=Weighting.BUCKETS, weight_max=77)
     flags = ("FieldsSorted", "FieldNamesLeftOut")
@@ -148,12 +149,13 @@ def _policies(book: Book) -> None:
     valid("an age cap at its bound: 3 · 999 ≥ 2000", "PAR-3", age_cap=3, grid=(1000, 999))
     lowest: dict[str, Any] = {"min_roster": 0, "warm_up": 1, "holder_cap": 1}
     valid("the rest at its smallest", "PAR-3", **lowest, bucket_first=1, bucket_ratio=1001, bucket_count=1)
-    valid("the rest at its largest", "PAR-3", holder_cap=64, bucket_ratio=2000, bucket_count=4096)
+    valid("the rest at its largest", "PAR-3", holder_cap=64, bucket_ratio=2000, bucket_count=4096, deadline=2**53 - 1)
     _refused(book, "an age cap one below its bound: 3 · 500 < 2000", "PAR-3", flags=("AgeCapUnchecked",), age_cap=3)
     beyond: dict[str, tuple[int, ...]] = {
         "age_cap": (1, -1),
         "min_roster": (-1,),
         "warm_up": (0,),
+        "deadline": (-1, 2**53),
         "holder_cap": (0, 65),
     }
     buckets: dict[str, tuple[int, ...]] = {

@@ -202,6 +202,7 @@ def policy(random: Random, *, graph: bool = False, **fixed: Any) -> PruningPolic
         "bucket_count": random.choice((1, 4, 256, 4096)),
         "min_roster": random.choice((0, 2, 10)),
         "warm_up": random.choice((1, 2, 3)),
+        "deadline": random.choice((0, 6_000_000, 2**53 - 1)),
     }
     return PruningPolicy(**{**fields, "grid": levels, **fixed})
 
@@ -268,6 +269,7 @@ _BREAKS: Final[dict[str, tuple[Any, ...]]] = {
     "bucket_count": (0, 1, 4096, 4097),
     "min_roster": (-1, 0),
     "warm_up": (0, 1),
+    "deadline": (-1, 0, 2**53 - 1, 2**53),
     "ring_bits": (16, 32, 64, 128),
     "clip": (0.0, -1.0, 5e-324),
     "value_bits": (1, 2, 32, 33),

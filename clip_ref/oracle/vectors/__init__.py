@@ -3,11 +3,11 @@
 Beside this module stand `STEP.json` for every step, `schema.json`, the JSON schema (2020-12) of these files, and `rules.json`,
 the words of the rules. `clip-ref vectors write` writes all of them again, `clip-ref vectors check` says what would change.
 
->>> first = cases("masking")[0]
+>>> first = load_cases("keys")[0]
 >>> first.id, first.operation, first.rules[0]
-('masking-001', 'masking.mask', 'MSK-1')
->>> rules()[first.rules[0]].page
-'masking'
+('keys-001', 'keys.public_key', 'KEY-1')
+>>> load_rules()[first.rules[0]].page
+'keys'
 """
 
 import json
@@ -42,7 +42,7 @@ def check_steps(steps: Iterable[str]) -> tuple[str, ...]:
     return tuple(step for step in STEPS if not wanted or step in wanted)
 
 
-def cases(*steps: str) -> tuple[Case, ...]:
+def load_cases(*steps: str) -> tuple[Case, ...]:
     """The shipped vectors of these steps, or of all, in the order in which they are to be tried."""
     found: list[Case] = []
     for step in check_steps(steps):
@@ -51,7 +51,7 @@ def cases(*steps: str) -> tuple[Case, ...]:
     return tuple(found)
 
 
-def rules() -> dict[str, Rule]:
+def load_rules() -> dict[str, Rule]:
     """The rules of the steps and of conformance itself, by id."""
     found = json.loads((SHIPPED / "rules.json").read_text("utf-8"))
     return {rule: Rule(rule, **fields) for rule, fields in found.items()}
@@ -63,7 +63,7 @@ def documents() -> dict[str, str]:
 
     files = {f"{step}.json": _step_file(step, book_of(step).cases) for step in STEPS}
     files["schema.json"] = json.dumps(file_schema(), indent=1, ensure_ascii=False) + "\n"
-    words = stated(spec=_SPEC, pages=(*STEPS, "conformance")) if _SPEC.is_dir() else rules()
+    words = stated(spec=_SPEC, pages=(*STEPS, "conformance")) if _SPEC.is_dir() else load_rules()
     files["rules.json"] = "{\n" + ",\n".join(_rule_line(rule) for rule in words.values()) + "\n}\n"
     return files
 
