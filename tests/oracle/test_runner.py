@@ -1,5 +1,6 @@
 """The runner, against programs that are right, wrong, or no good at all."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_ref.oracle import runner
-from clip_ref.oracle.program import LINE_MAX
+from clip_ref.oracle.program import LINE_MAX, Program
 from clip_ref.oracle.report import Outcome, Report, Verdict
 from clip_ref.oracle.runner import FAULTS_IN_ALL, FAULTS_PER_OPERATION, Asker
 from oracle.programs import cases, children, command
@@ -19,9 +20,11 @@ TIMEOUT = 1.0
 
 @pytest.fixture
 def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
+    threads = threading.active_count()
     made = Asker(command=command(*request.param), timeout=TIMEOUT)
     yield made
     made.stop()
+    assert threading.active_count() == threads
 
 
 def verdicts(outcomes: list[Outcome]) -> list[tuple[int, Verdict]]:
@@ -38,6 +41,15 @@ def test_a_good_program_passes(asker: Asker) -> None:
     assert asker.end().passed
 
 
+@pytest.mark.parametrize("asker", [("good",)], indirect=True)
+def test_the_runner_itself_can_ask_thousands_a_second(asker: Asker) -> None:
+    """In CPU time, so that a busy machine is no failure; what the program takes comes on top."""
+    asked = cases(5000)
+    began = time.process_time()
+    assert verdicts(list(asker.outcomes(asked))) == []
+    assert (time.process_time() - began) / len(asked) < 0.25e-3
+
+
 @pytest.mark.rule("CNF-8")
 @pytest.mark.parametrize(
     ("asker", "words"),
@@ -45,6 +57,7 @@ def test_a_good_program_passes(asker: Asker) -> None:
         (("hang", 7), "hung: no answer within 1 s"),
         (("deaf", 7), "hung: no answer within 1 s"),
         (("die", 7), "died: ended with exit code 3; its last words: ouch"),
+        (("die with a trace", 7), "died: ended with exit code 1; its last words: TypeError: no such thing"),
         (("die with a child", 7), "hung: no answer within 1 s"),
         (("close", 7), "died: closed its standard output"),
         (("print", 7), "rubbish: a line that is no JSON: debug: here I am"),
@@ -63,6 +76,16 @@ def test_a_fault_is_told_for_its_case_and_the_run_goes_on(asker: Asker, words: s
     assert verdicts(outcomes) == [(7, FAULT)]
     assert outcomes[7].detail.startswith(words)
     assert asker.end().passed
+
+
+@pytest.mark.rule("CNF-8")
+def test_a_flood_that_nobody_reads_is_dammed_and_then_drained() -> None:
+    threads = threading.active_count()
+    program = Program(command=command("flood", 7), timeout=TIMEOUT)
+    program.send(b'{"id": 0, "inputs": {"k": 7}}\n')
+    time.sleep(1.0)
+    program.stop()
+    assert threading.active_count() == threads
 
 
 @pytest.mark.rule("CNF-8")
