@@ -398,6 +398,11 @@ def _add_conformance(command: Callable[..., argparse.ArgumentParser]) -> None:
         "--skeleton", choices=tuple(LANGUAGES), default=None, help="print an adapter to start from, and do nothing else"
     )
     conformance.add_argument(
+        "--zoo",
+        action="store_true",
+        help="ask wrong implementations, one defect each, instead: every one must be caught",
+    )
+    conformance.add_argument(
         "program", nargs="*", metavar="-- COMMAND", help="the program, with its arguments, after two dashes"
     )
 
@@ -619,6 +624,8 @@ def _conformance(options: argparse.Namespace) -> int:
     if options.skeleton is not None:
         _say(skeletons.skeleton(options.skeleton).rstrip("\n"))
         return OK
+    if options.zoo:
+        return _zoo(options)
     files = None if options.report is None else report.files(options.report)
     found = runner.conformance(
         command=options.program,
@@ -636,6 +643,25 @@ def _conformance(options: argparse.Namespace) -> int:
     elif not options.quiet:
         _say(_conformance_text(found, rules))
     return OK if found.holds else FAILED
+
+
+def _zoo(options: argparse.Namespace) -> int:
+    from clip_ref.oracle import zoo
+
+    seen = []
+    for one in zoo.visit():
+        seen.append(one)
+        if not options.json and not options.quiet:
+            how = (
+                f"{one.rule} by {one.case}" if one.caught else f"NOT CAUGHT: {one.defect.rule} expected, got {one.rule}"
+            )
+            _say(f"{one.defect.name}: {how}")
+    escaped = [one.defect.name for one in seen if not one.caught]
+    if options.json:
+        _say(json.dumps([one.json() for one in seen], indent=2))
+    elif not options.quiet:
+        _say(f"{len(seen) - len(escaped)} of {len(seen)} wrong implementations caught, each by its rule")
+    return FAILED if escaped else OK
 
 
 class _Progress:
