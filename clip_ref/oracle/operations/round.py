@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 
 from clip_ref import wire
+from clip_ref.aggregation import Aggregate
 from clip_ref.errors import SERVER, ClipError, PreconditionError
 from clip_ref.keys import Directory
 from clip_ref.layout import Layout
@@ -27,6 +28,7 @@ from clip_ref.messages import (
     Neighbourhood,
     Open,
     Roster,
+    ServerMessage,
     ShareKeys,
     TimeRecord,
     Unmask,
@@ -178,13 +180,14 @@ class Happening:
     """The message; empty unless one arrives."""
 
 
-_LEGS: tuple[tuple[type[Message], str], ...] = (
+LEGS: tuple[tuple[type[Message], str], ...] = (
     (Advertise, "close_advertise"),
     (ShareKeys, "close_share"),
     (MaskedInput, "close_input"),
     (Consistent, "close_consistency"),
     (Unmask, "close_unmask"),
 )
+"""What arrives on each leg, and the server's method that closes it."""
 
 
 @operation("round.server", "ROU-9", "ROU-10", "ROU-11", "ROU-12", "ROU-13", "ROU-19", "ROU-20", "MSK-6", "AGG-7")
@@ -207,7 +210,7 @@ def server(
     """
     state = State(session, RoundNumber(round), model, history, target)
     living = Server(params=params, layout=layout, state=state, directory=Directory(directory))
-    legs = [leg for leg in _LEGS if params.hardened or leg[0] is not Consistent]
+    legs = [leg for leg in LEGS if params.hardened or leg[0] is not Consistent]
     at, out = 0, []
     for happening in script:
         kind, close = legs[min(at, len(legs) - 1)]
@@ -227,23 +230,26 @@ def _served(living: Server, happening: Happening, kind: type[Message], close: st
         living.accept(wire.decode(happening.data, expected=expected, kind=kind, sizes=living.sizes))  # type: ignore[arg-type]
         return None
     closed = getattr(living, close)()
-    if kind is Unmask:
+    if isinstance(closed, Aggregate):
         return {
             "sum": living.total_unmasked.tobytes().hex(),
             "model": to_json(closed.model, F32s),
             "slots": list(closed.slots),
             "histogram": list(closed.histogram),
         }
-    sent: Mapping[ClientId, Message]
-    if kind is Advertise:
-        sent = living.rosters(closed)
-    elif kind is ShareKeys:
-        sent = closed
-    elif kind is MaskedInput:
-        sent = dict.fromkeys(living.u3, closed)
-    else:
-        sent = {u: living.agreed_for(closed, u) for u in living.u3}
-    return {str(u): wire.encode(message, header).hex() for u, message in sent.items()}
+    return {str(u): wire.encode(message, header).hex() for u, message in sent(living, closed).items()}
+
+
+def sent(living: Server, closed: Any) -> Mapping[ClientId, ServerMessage]:
+    """What each client is sent after a leg, from what closing it gave."""
+    if isinstance(closed, Roster):
+        return living.rosters(closed)
+    if isinstance(closed, Announce):
+        return dict.fromkeys(living.u3, closed)
+    if isinstance(closed, Agreed):
+        return {u: living.agreed_for(closed, u) for u in living.u3}
+    delivered: Mapping[ClientId, Deliver] = closed
+    return delivered
 
 
 @attrs.frozen
