@@ -362,9 +362,6 @@ def _add_vectors(
 
 
 def _add_conformance(command: Callable[..., argparse.ArgumentParser]) -> None:
-    from clip_ref.oracle.runner import TIMEOUT
-    from clip_ref.oracle.skeletons import LANGUAGES
-
     conformance = command(
         "conformance",
         _conformance,
@@ -392,10 +389,14 @@ def _add_conformance(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="write the report there as JSON, and as JUnit XML beside it, with .xml for its ending",
     )
     conformance.add_argument(
-        "--timeout", type=float, default=TIMEOUT, metavar="SECONDS", help=f"for each answer (default: {TIMEOUT:g})"
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="for each answer (default: 10)"
     )
     conformance.add_argument(
-        "--skeleton", choices=tuple(LANGUAGES), default=None, help="print an adapter to start from, and do nothing else"
+        "--skeleton",
+        type=_language,
+        default=None,
+        metavar="LANGUAGE",
+        help="print an adapter to start from, in python, javascript or go, and do nothing else",
     )
     conformance.add_argument(
         "--zoo",
@@ -720,6 +721,15 @@ def _attack_name(text: str) -> str:
 
     if text not in ATTACKS:
         raise argparse.ArgumentTypeError(f"no attack {text!r}; there are {', '.join(ATTACKS)}")
+    return text
+
+
+def _language(text: str) -> str:
+    """A language that there is a skeleton in; another is answered with these."""
+    from clip_ref.oracle.skeletons import LANGUAGES
+
+    if text not in LANGUAGES:
+        raise argparse.ArgumentTypeError(f"no skeleton in {text!r}; there are {', '.join(LANGUAGES)}")
     return text
 
 

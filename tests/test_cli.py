@@ -69,7 +69,7 @@ def clip_ref(
 
 def commands(text: str) -> list[str]:
     """The commands that a help text lists."""
-    return re.findall(r"^    ([a-z]+) ", text, re.MULTILINE)
+    return re.findall(r"^    ([a-z]+)(?: |$)", text, re.MULTILINE)
 
 
 def test_every_help_is_one_that_a_person_can_read(clip_ref: Callable[..., Told]) -> None:

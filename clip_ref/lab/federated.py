@@ -115,6 +115,7 @@ class RunConfig:
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
         load_task(self.source()).clients(self.clients)
+        self.load_fleet()
         left = len(self.roster())
         if left < 2:
             raise PreconditionError(

@@ -4,6 +4,8 @@ from typing import Final
 
 import attrs
 
+from clip_ref.oracle.bugs import TABLE
+
 
 @attrs.frozen
 class Flag:
@@ -1773,5 +1775,13 @@ _ALL: Final = (
     ),
 )
 
-FLAGS: Final = {flag.name: flag for flag in _ALL}
+
+def _of_table(entry: str) -> Flag:
+    """A flag from its three lines."""
+    head, description, effect = entry.strip().splitlines()
+    name, rule, bug_type = head.split(", ")
+    return Flag(name, bug_type, rule, description.strip(), effect.strip())
+
+
+FLAGS: Final = {flag.name: flag for flag in (*_ALL, *map(_of_table, TABLE.split("\n\n")))}
 """Every flag by name."""

@@ -4,13 +4,13 @@ All that is random in a round follows from the entropy of its clients, which the
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from clip_ref import wire
-from clip_ref.agreement import signed
 from clip_ref.aggregation import Aggregate
+from clip_ref.agreement import signed
 from clip_ref.errors import SERVER, ClipError, ContributionError
 from clip_ref.keys import NO_IDENTITIES, Directory, identity_key
 from clip_ref.layout import Layout
@@ -40,6 +40,9 @@ _STEPS: Mapping[Kind, Step] = {
     MaskedInput: Step.DELIVER,
     Consistent: Step.ANNOUNCE,
 }
+
+
+_M = TypeVar("_M", bound=ClientMessage)
 
 
 @attrs.frozen
@@ -114,7 +117,7 @@ class Play:
         """A step of a server's script: this message arrives."""
         return Happening(Event.ACCEPT, message.sender, wire.encode(message, self.header(message.sender)))
 
-    def signed(self, message: Any, context: Digest) -> Any:
+    def signed(self, message: _M, context: Digest) -> _M:
         """A message with its sender's signature."""
         identity = self.entrants[message.sender].identity
         if identity is None:

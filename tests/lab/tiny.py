@@ -100,7 +100,8 @@ def options(out: Path, **changes: Any) -> list[str]:
     """What to ask `clip-ref` for, to have `config(**changes)`."""
     fields = config(**changes).as_dict() | {"out": out}
     fields["deadline"] = f"{fields['deadline'] / 1e6:f}"
-    return ["train", *(f"--{name}={value}" for name, value in fields.items())]
+    given = {name.replace("_", "-"): value for name, value in fields.items() if value is not None}
+    return ["train", *(f"--{name}={value}" for name, value in given.items())]
 
 
 Wrapper = Callable[[Server, Any], Any]

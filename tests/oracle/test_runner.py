@@ -1,5 +1,6 @@
 """The runner, against programs that are right, wrong, or no good at all."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,11 @@ TIMEOUT = 1.0
 
 @pytest.fixture
 def asker(request: pytest.FixtureRequest) -> Iterator[Asker]:
+    threads = threading.active_count()
     made = Asker(command=command(*request.param), timeout=TIMEOUT)
     yield made
     made.stop()
+    assert threading.active_count() == threads
 
 
 def verdicts(outcomes: list[Outcome]) -> list[tuple[int, Verdict]]:
@@ -36,6 +39,15 @@ def test_a_good_program_passes(asker: Asker) -> None:
     assert [outcome.case.id for outcome in outcomes] == [case.id for case in cases(300)]
     assert asker.name == "an example"
     assert asker.end().passed
+
+
+@pytest.mark.parametrize("asker", [("good",)], indirect=True)
+def test_the_runner_itself_can_ask_thousands_a_second(asker: Asker) -> None:
+    """In CPU time, so that a busy machine is no failure; what the program takes comes on top."""
+    asked = cases(5000)
+    began = time.process_time()
+    assert verdicts(list(asker.outcomes(asked))) == []
+    assert (time.process_time() - began) / len(asked) < 0.25e-3
 
 
 @pytest.mark.rule("CNF-8")

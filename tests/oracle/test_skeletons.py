@@ -50,3 +50,10 @@ def test_a_skeleton_runs_as_it_is_printed(
     assert report.program == "my implementation"
     assert set(report.unsupported()) == {case.operation for case in load_cases()} - {"messages.check_ids"}
     assert {o.verdict for o in report.failures()} == {Verdict.UNSUPPORTED}
+
+
+def test_a_language_without_a_skeleton_is_answered_with_those_that_have_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["conformance", "--skeleton", "cobol"])
+    assert stopped.value.code == 2
+    assert "no skeleton in 'cobol'; there are python, javascript, go" in capsys.readouterr().err

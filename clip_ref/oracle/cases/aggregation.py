@@ -59,7 +59,12 @@ def _added(book: Book) -> None:
             vector=book.bytes("vector", size),
         )
     book.invalid(
-        "aggregation.add", "MSK-1", comment="half an element", ring_bits=64, total=bytes(16), vector=book.bytes("vector", 12)
+        "aggregation.add",
+        "MSK-1",
+        comment="half an element",
+        ring_bits=64,
+        total=bytes(16),
+        vector=book.bytes("vector", 12),
     )
 
 
@@ -142,7 +147,9 @@ def _aggregated(book: Book) -> None:
     _next(book, "64 bits", by_weight, ring(*sums, 12, 0, 0, bits=64), model, wide)
     edge = ("AGG-2", "AGG-6", "AGG-7", "COD-7")
     _next(book, "the least weight: 1", edge, ring(*sums, 0, 0, 1), model, dilute, "FirstSlotAlone")
-    _next(book, "the largest weight: n · weight_max", edge, ring(*sums, LIMIT, 0, 0), model, dilute, "SlotLimitExclusive")
+    _next(
+        book, "the largest weight: n · weight_max", edge, ring(*sums, LIMIT, 0, 0), model, dilute, "SlotLimitExclusive"
+    )
     _next(book, "the largest, in parts", edge, ring(*sums, 250, 200, 50), model, dilute, "SlotLimitExclusive")
     book.invalid(
         "aggregation.aggregate",
@@ -196,10 +203,22 @@ def _histograms(book: Book) -> None:
     found = graph_params(clients=5, neighbours=2, mean=Mean.DILUTE)
     model = f32(1, 2)
     rules = ("AGG-8", "AGG-2", "AGG-6", "AGG-7", "COD-7")
-    _next(book, "a bucket for each client", rules, ring(3, 3, 9, 0, 0, 2, 0, 1, 2), model, found, "HistogramLimitExclusive")
+    _next(
+        book,
+        "a bucket for each client",
+        rules,
+        ring(3, 3, 9, 0, 0, 2, 0, 1, 2),
+        model,
+        found,
+        "HistogramLimitExclusive",
+    )
     _next(book, "some had no time", rules, ring(3, 3, 9, 0, 0, 0, 1, 0, 0), model, found)
     _next(book, "nobody had one", rules, ring(3, 3, 9, 0, 0, 0, 0, 0, 0), model, found, "EmptyHistogramRefused")
-    for comment, counts in (("n + 1 clients", (2, 2, 1, 1)), ("R − 1", (-1, 1, 0, 0)), ("a sum that wraps", (2**31, 2**31, 0, 1))):
+    for comment, counts in (
+        ("n + 1 clients", (2, 2, 1, 1)),
+        ("R − 1", (-1, 1, 0, 0)),
+        ("a sum that wraps", (2**31, 2**31, 0, 1)),
+    ):
         book.invalid(
             "aggregation.aggregate",
             "AGG-8",

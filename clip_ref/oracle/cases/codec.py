@@ -62,8 +62,18 @@ def _values(book: Book) -> None:
         ("negative halves, too", f32(-0.5, -1.5, -2.5), WHOLE, ("HalvesUp", "HalvesAway", "ValuesTruncated")),
         ("clipped at ±C", f32(3, 3.01, 1e30, -3, -3.01, -1e30), WHOLE, ("NotClipped", "TopValueAdded")),
         ("both zeros, subnormal numbers", f32(0.0, -0.0, 1e-45, -1e-45), WHOLE, ()),
-        ("C = 1, 16 bits", f32(1, -1, 0.25, 0.1, -0.47457808, 0.3636433), fine, ("TopValueAdded", "QuantisedInFloat32")),
-        ("C is no float32: float32's 0.1 is above it", f32(0.1, -0.1, 0.05, 0.06968504), tenth, ("QuantisedInFloat32",)),
+        (
+            "C = 1, 16 bits",
+            f32(1, -1, 0.25, 0.1, -0.47457808, 0.3636433),
+            fine,
+            ("TopValueAdded", "QuantisedInFloat32"),
+        ),
+        (
+            "C is no float32: float32's 0.1 is above it",
+            f32(0.1, -0.1, 0.05, 0.06968504),
+            tenth,
+            ("QuantisedInFloat32",),
+        ),
         ("q = 2: −1, 0 and 1 alone", f32(0.5, 0.51, -0.5, -0.51, 1, 9), Encoding(value_bits=2), ("TopValueAdded",)),
         (
             "q = 32",
@@ -77,7 +87,11 @@ def _values(book: Book) -> None:
     )
     for comment, update, encoding, flags in cases:
         book.valid("codec.quantise", "COD-3", "COD-2", comment=comment, flags=flags, update=update, encoding=encoding)
-    bad = (("NaN", "nan", "NaNQuantised"), ("infinity", "inf", "InfinityClipped"), ("minus infinity", "-inf", "InfinityClipped"))
+    bad = (
+        ("NaN", "nan", "NaNQuantised"),
+        ("infinity", "inf", "InfinityClipped"),
+        ("minus infinity", "-inf", "InfinityClipped"),
+    )
     for comment, number, flag in bad:
         update = f32(1.0, float(number), 2.0)
         book.invalid("codec.quantise", "COD-2", comment=comment, flags=(flag,), update=update, encoding=WHOLE)
@@ -92,20 +106,22 @@ def _elements(book: Book) -> None:
         ("weight 1", update, 1, WHOLE, ("SignAndMagnitude",)),
         ("weight 7", update, 7, WHOLE, ("SignAndMagnitude", "WeightBeforeClipping", "WeightLeftOut")),
         ("the largest weight", update, 100, WHOLE, ("WeightBeforeClipping", "WeightLeftOut")),
-        ("rounded before it is weighed", f32(0.4, -0.4, 1.3), 10, WHOLE, ("WeightBeforeClipping", "WeightBeforeRounding")),
+        (
+            "rounded before it is weighed",
+            f32(0.4, -0.4, 1.3),
+            10,
+            WHOLE,
+            ("WeightBeforeClipping", "WeightBeforeRounding"),
+        ),
         ("64 bits", update, 7, whole64, ("SignAndMagnitude", "Negatives32Of64")),
         ("64 bits, the widest", f32(1, -1, 0.5), 2**32 - 1, WIDE, ("Negatives32Of64", "ProductsInFloats")),
         ("nothing", f32(), 3, WHOLE, ()),
     )
     for comment, found, weight, encoding, flags in cases:
-        book.valid(
-            "codec.encode", *rules, comment=comment, flags=flags, update=found, weight=weight, encoding=encoding
-        )
+        book.valid("codec.encode", *rules, comment=comment, flags=flags, update=found, weight=weight, encoding=encoding)
     for comment, weight in (("weight 0", 0), ("a negative weight", -1), ("one above weight_max", 101)):
         flag = ("EncodedWeightNotChecked",)
-        book.invalid(
-            "codec.encode", "COD-4", comment=comment, flags=flag, update=update, weight=weight, encoding=WHOLE
-        )
+        book.invalid("codec.encode", "COD-4", comment=comment, flags=flag, update=update, weight=weight, encoding=WHOLE)
 
 
 def _scaled(book: Book) -> None:
@@ -130,8 +146,8 @@ def _scaled(book: Book) -> None:
         ("each coordinate has its own holders", ones, 6, 36, [36, 18, 12, 24, 30, 6], 64, WHOLE, ("ScalingLeftOut",)),
         ("weighed, then rounded", f32(1, 2, 3, -1, -2, -3), 3, 10, [7] * 6, 4, WHOLE, ("ScaledBeforeWeight",)),
         ("W/h is exactly the cap", signs, 5, 40, [10] * 6, 4, WHOLE, ()),
-        ("the cap binds", signs, 5, 41, [10, 9, 8, 7, 2, 1], 4, WHOLE, ("CapLeftOut",)),
-        ("cap 1 scales nothing", signs, 5, 41, [10, 9, 8, 7, 2, 1], 1, WHOLE, ("CapLeftOut",)),
+        ("the cap binds", signs, 5, 41, [10, 9, 8, 7, 2, 1], 4, WHOLE, ("ScaledWithoutCap",)),
+        ("cap 1 scales nothing", signs, 5, 41, [10, 9, 8, 7, 2, 1], 1, WHOLE, ("ScaledWithoutCap",)),
         ("nobody holds it: 0 stays 0", f32(0, 0.4, -0.4, 1, 1, 1), 5, 30, [0, 0, 0, 30, 15, 10], 4, WHOLE, ()),
         (
             "64 bits: products beyond float64",

@@ -94,7 +94,9 @@ def _tree(book: Book) -> None:
     ):
         bundle = book.bytes("bundle", length)
         book.valid("graph.leaf", "GRA-3", "CTX-2", comment=comment, flags=labels, position=position, bundle=bundle)
-    book.invalid("graph.leaf", "CTX-1", "GRA-3", comment="a position of 33 bits", position=2**32, bundle=book.bytes("bundle"))
+    book.invalid(
+        "graph.leaf", "CTX-1", "GRA-3", comment="a position of 33 bits", position=2**32, bundle=book.bytes("bundle")
+    )
     for count in (1, 2, 3, 4, 5, 6, 7, 9):
         odd = count > 1 and bin(count).count("1") > 1
         book.valid(
@@ -107,13 +109,17 @@ def _tree(book: Book) -> None:
         )
     book.valid("graph.root", "GRA-3", "CTX-2", comment="no leaves", leaves=[])
     three = _leaves(book, 3)
-    book.valid(
-        "graph.root", "GRA-3", "CTX-2", comment="the last leaf twice is another tree", leaves=[*three, three[2]]
-    )
+    book.valid("graph.root", "GRA-3", "CTX-2", comment="the last leaf twice is another tree", leaves=[*three, three[2]])
     for comment, clients in (("three clients", 3), ("as many as fit", 2**32 - 1), ("none", 0)):
         root = book.bytes("root")
         book.valid(
-            "graph.roster_digest", "GRA-3", "CTX-2", comment=comment, flags=("CountLeftOut",), root=root, count=clients
+            "graph.roster_digest",
+            "GRA-3",
+            "CTX-2",
+            comment=comment,
+            flags=("RosterSizeLeftOut",),
+            root=root,
+            count=clients,
         )
     book.invalid("graph.roster_digest", "CTX-1", "GRA-3", comment="33 bits", root=book.bytes("root"), count=2**32)
 
@@ -180,7 +186,9 @@ def _proofs(book: Book) -> None:
         book.invalid(checks, "GRA-4", "GRA-3", comment=comment, flags=flags, **good | changed)
     node = levels[1][1]
     inner: dict[str, Any] = {"count": 6, "position": 1, "leaf": node, "proof": list(proof[1:]), "root": root}
-    book.invalid(checks, "GRA-4", comment="an inner node as a leaf, a sibling short", flags=("ProofNotChecked",), **inner)
+    book.invalid(
+        checks, "GRA-4", comment="an inner node as a leaf, a sibling short", flags=("ProofNotChecked",), **inner
+    )
     leaves, levels, root = tree(5)
     carried = list(graph.merkle_proof(levels, 4))
     book.invalid(
@@ -312,7 +320,11 @@ def _judged(book: Book) -> None:
         ("above the margin; the largest level in time", ("GraphSmallestInTime",), {}),
         ("exactly at the margin", ("GraphMarginNotStrict",), {"elapsed": [1050, 900, 600]}),
         ("1 µs above the margin", (), {"elapsed": [1051, 900, 600]}),
-        ("within the margin, and was one", ("GraphMarginOnLeavingToo",), {"elapsed": [1001, 900, 1], "was_straggler": True}),
+        (
+            "within the margin, and was one",
+            ("GraphMarginOnLeavingToo",),
+            {"elapsed": [1001, 900, 1], "was_straggler": True},
+        ),
         ("at T*, and was one: leaves", ("GraphStaysAtTarget",), {"elapsed": fast, "was_straggler": True}),
         ("exactly in time at a level", (), {"elapsed": [2000, 1500, 1000]}),
         ("saturated", ("GraphSaturatedKeepsAll",), {"elapsed": [2000, 1500, 1001]}),
@@ -342,7 +354,11 @@ def _chosen(book: Book) -> None:
     for comment, flags, asked in (
         ("nobody is corrupt or drops out", (), none),
         ("5 % of 100", (), small),
-        ("bits for grinding", ("GrindingLeftOut",), small | {"clients": 150, "corrupt": 100, "security": 10, "grinding": 10}),
+        (
+            "bits for grinding",
+            ("GrindingLeftOut",),
+            small | {"clients": 150, "corrupt": 100, "security": 10, "grinding": 10},
+        ),
         ("nobody is corrupt", (), small | {"corrupt": 0, "dropped": 100}),
         ("⌊γ · n⌋ corrupt clients: 49 ‰ of 100 are four", (), small | {"corrupt": 49}),
         ("no bits asked for", (), none | {"clients": 4, "security": 0, "failure": 0}),

@@ -103,17 +103,15 @@ def _candidates(book: Book) -> None:
         "199 ‰ of ten are one",
         twice,
         _fleet(*range(10, 100, 10), 150),
-        "CandidatesRoundedUp",
+        "CandidatesUp",
         straggler_share=199,
         margin=0,
     )
-    _plan(book, "999 thousandths of a client are none", twice, _fleet(9, 99, 9), "CandidatesRoundedUp", straggler_share=333)
+    _plan(book, "999 thousandths of a client are none", twice, _fleet(9, 99, 9), "CandidatesUp", straggler_share=333)
     _plan(book, "p = 0: nobody", twice, _fleet(10, 20, 30, 90), straggler_share=0)
-    _plan(book, "p = 500 ‰ of an odd number", twice, _fleet(10, 20, 30, 50, 55), "CandidatesRoundedUp", margin=0)
+    _plan(book, "p = 500 ‰ of an odd number", twice, _fleet(10, 20, 30, 50, 55), "CandidatesUp", margin=0)
     _plan(book, "a single client is no candidate", twice, _fleet(10))
     _plan(book, "two clients, p = 500 ‰", twice, _fleet(10, 15))
-    late = {u: record(LAST, LAST, 5, up=LAST // u) for u in (1, 2, 3)}
-    _plan(book, "alike once saturated", "IDN-2", late, "SaturatesTooLate", straggler_share=400)
     some = _fleet(10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
     some |= {u: attrs.evolve(some[u], has_time=False) for u in (2, 4, 6, 8, 10)}
     _plan(book, "⌊p · n_v⌋, not ⌊p · n⌋", "IDN-3", some, "InvalidCounted", margin=0)
@@ -185,6 +183,8 @@ def _stragglers(book: Book) -> None:
     _plan(book, "1000 · e passes 64 bits", enter, pair(2**54 + 2**49, 2**54), "MarginOverflows", margin=0)
     _plan(book, "T* is the longest time: nobody is slower", leave, pair(LAST, LAST), margin=0)
     _plan(book, "T* = 0", enter, pair(1, 0))
+    late = {u: record(LAST, LAST, 5, up=LAST // u) for u in (1, 2, 3)}
+    _plan(book, "alike once saturated", "IDN-2", late, "SaturatesTooLate", straggler_share=400)
 
 
 def _block_fleet(levels: Mapping[int, int]) -> dict[int, TimeRecord]:
@@ -236,7 +236,7 @@ def _blocks(book: Book) -> None:
     ties = fleet({2: 750, 10: 750, 9: 750, 30: 500})
     _plan(book, "among equals the smaller id joins the lower block", rules, ties, "BlockTiesToLargerId", **blocks)
     texts = fleet({10: 750, 9: 750, 11: 750, 30: 500})
-    _plan(book, "ids ascend as numbers", rules, texts, "IdsSortedAsText", **blocks)
+    _plan(book, "ids ascend as numbers", rules, texts, "BlocksOfTextIds", **blocks)
     without = fleet({4: 500, 5: 500})
     without[5] = attrs.evolve(without[5], has_model=False)
     _plan(book, "who lacks the history counts for no block", rules, without, "SparedFillBlocks", **blocks)

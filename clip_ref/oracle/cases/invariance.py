@@ -52,7 +52,10 @@ def _quantised(book: Book) -> None:
 def _refused(book: Book) -> None:
     good = f32(*range(1, 13))
     known: dict[str, Any] = {"model": good, "history": good, "layout": dense(), "mode": Score.L1}
-    for comment, changed in (("a model too short", {"model": good[:11]}), ("a history too long", {"history": f32(*[1] * 13)})):
+    for comment, changed in (
+        ("a model too short", {"model": good[:11]}),
+        ("a history too long", {"history": f32(*[1] * 13)}),
+    ):
         book.invalid("invariance.score", "INV-1", comment=comment, **known | changed)
     for comment, changed in (
         ("NaN in the model", {"model": f32(*range(11), float("nan"))}),
@@ -129,7 +132,7 @@ def _groups(book: Book) -> None:
         rules,
         _powers(8, base=512) + _powers(8),
         _powers(8, base=512),
-        "FlattenedChannelsLast",
+        "FlattenedRowsMixed",
         layout=flattened(),
     )
     _score(
@@ -226,7 +229,15 @@ def _floats(book: Book) -> None:
         if mode is not Score.NORM:
             _score(book, f"{mode}: each weight by a little more", still, moved, one, mode=mode)
         some = signs + signs * f32(*[0.25, 0, -0.5, 0] * 3) if mode is not Score.NORM else signs * f32(*[2.0] * 12)
-        _score(book, f"{mode}: weights of both signs", still, some, signs, *(() if mode is Score.NORM else ("SignedRatios",)), mode=mode)
+        _score(
+            book,
+            f"{mode}: weights of both signs",
+            still,
+            some,
+            signs,
+            *(() if mode is Score.NORM else ("SignedRatios",)),
+            mode=mode,
+        )
         _score(
             book,
             f"{mode}: the history is 0: 0/0 is 0, and all else saturates",

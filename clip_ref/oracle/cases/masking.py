@@ -24,8 +24,8 @@ def _mask(book: Book) -> None:
         ("a larger peer: added", 32, 5, 3, (8,), ("ReversedSign",)),
         ("a smaller peer: subtracted", 32, 5, 8, (3,), signs),
         ("peers on both sides", 32, 9, 5, (1, 4, 6, 9), signs),
-        ("ids 0 and 2³² − 2", 32, 4, 2**31, (0, LAST), ("IdsSigned", *signs)),
-        ("the smallest id", 32, 4, 0, (1, LAST), ("IdsSigned", "ReversedSign")),
+        ("ids 0 and 2³² − 2", 32, 4, 2**31, (0, LAST), ("IdsComparedSigned", *signs)),
+        ("the smallest id", 32, 4, 0, (1, LAST), ("IdsComparedSigned", "ReversedSign")),
         ("64 bits", 64, 5, 4, (2, 7), signs),
         ("one element: less than a block of the keystream", 32, 1, 4, (2, 7), signs),
         ("17 elements: a block and a bit", 32, 17, 4, (2, 7), signs),
@@ -74,9 +74,13 @@ def _mask(book: Book) -> None:
     two = {u: seed for u, seed in seeds.items() if u != 4}
     flag = ("MasksWithItself",)
     update = book.bytes("update", 8)
-    book.invalid("masking.mask", "MSK-2", comment="a mask with itself", flags=flag, update=update, pair_seeds=seeds, **known)
+    book.invalid(
+        "masking.mask", "MSK-2", comment="a mask with itself", flags=flag, update=update, pair_seeds=seeds, **known
+    )
     one = {ClientId(4): seeds[ClientId(4)]}
-    book.invalid("masking.mask", "MSK-2", comment="with itself alone", flags=flag, update=update, pair_seeds=one, **known)
+    book.invalid(
+        "masking.mask", "MSK-2", comment="with itself alone", flags=flag, update=update, pair_seeds=one, **known
+    )
     for comment, bits in (("half an element", 32), ("32-bit elements in a 64-bit ring", 64)):
         book.invalid(
             "masking.mask",
@@ -106,7 +110,7 @@ def _unmask(book: Book) -> None:
         ("one in the middle", 32, 4, 2, ((3, 4), (5, 4)), off),
         ("two dropped out", 32, 9, 2, ((3, 1), (5, 1), (3, 4), (5, 4)), off),
         ("64 bits", 64, 4, 2, ((3, 4), (5, 4)), off),
-        ("ids 0 and 2³² − 2", 32, 4, 1, ((2**31, 0), (2**31, LAST)), ("IdsSigned", *off)),
+        ("ids 0 and 2³² − 2", 32, 4, 1, ((2**31, 0), (2**31, LAST)), ("IdsComparedSigned", *off)),
         ("no elements", 32, 0, 2, ((3, 4),), ()),
     )
     for comment, bits, length, survivors, dangling, flags in cases:
@@ -138,5 +142,11 @@ def _unmask(book: Book) -> None:
             "masking.unmask", "MSK-7", comment=comment, ring_bits=32, total=total, self_seeds=seeds, dangling=pairs
         )
     book.invalid(
-        "masking.unmask", "MSK-1", comment="half an element", ring_bits=64, total=total[:4], self_seeds=seeds, dangling=[]
+        "masking.unmask",
+        "MSK-1",
+        comment="half an element",
+        ring_bits=64,
+        total=total[:4],
+        self_seeds=seeds,
+        dangling=[],
     )

@@ -69,7 +69,14 @@ def make(book: Book) -> None:
             params=dilute,
             bucket=None,
         )
-    good: dict[str, Any] = {"coded": ring(1, 2, 3), "held": _bits(three), "keep": 750, "weight": 9, "params": levels, "bucket": None}
+    good: dict[str, Any] = {
+        "coded": ring(1, 2, 3),
+        "held": _bits(three),
+        "keep": 750,
+        "weight": 9,
+        "params": levels,
+        "bucket": None,
+    }
     bad: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("PAD-2", "a value too few", "CodedLengthNotChecked", {"coded": ring(1, 2)}),
         ("PAD-2", "a value for every coordinate", "CodedLengthNotChecked", {"coded": ring(1, 2, 3, 4, 5)}),

@@ -55,7 +55,9 @@ def _ranked(book: Book) -> None:
 def _orders(book: Book) -> None:
     mixed = _scores(9, 1, 8, 2, 7, 3, 6, 4)
 
-    def order(comment: str, rules: tuple[str, ...], *flags: str, scores: Scores = mixed, round: int = 7, **changed: Any) -> None:
+    def order(
+        comment: str, rules: tuple[str, ...], *flags: str, scores: Scores = mixed, round: int = 7, **changed: Any
+    ) -> None:
         book.valid(
             "selection.order",
             *rules,
@@ -82,8 +84,15 @@ def _orders(book: Book) -> None:
     order("paper, κ = 0: random dropout", rules, *slack[:2], slack[3], threshold=0, **paper)
     order("paper, κ huge: ranked", ("SEL-4", "SEL-1", "INV-8"), threshold=10_000, **paper)
     order("paper, all alike: none is invariant", rules, *slack[:2], slack[3], scores=_scores(*[5] * 9), **paper)
-    order("paper, another layer: another permutation", rules, slack[3], scores=_scores(1, 9, 9, 9, 9, layer="é2"), **paper)
-    short: dict[str, Any] = {"entropy": book.bytes("entropy", 31), "round": 7, "scores": mixed, "policy": policy(mean=Mean.DILUTE, **paper)}
+    order(
+        "paper, another layer: another permutation", rules, slack[3], scores=_scores(1, 9, 9, 9, 9, layer="é2"), **paper
+    )
+    short: dict[str, Any] = {
+        "entropy": book.bytes("entropy", 31),
+        "round": 7,
+        "scores": mixed,
+        "policy": policy(mean=Mean.DILUTE, **paper),
+    }
     book.invalid("selection.order", "RND-5", "SEL-4", comment="paper takes 32 bytes of entropy", **short)
     aged: dict[str, Any] = {"age_cap": 4}
     cap = ("SEL-5", "SEL-1")
@@ -92,14 +101,25 @@ def _orders(book: Book) -> None:
         order(f"A = 4 in round {round}", cap, *flags, round=round, **aged)
     order("A larger than the layer, and nobody's turn", cap, "AgeCapShifted", round=9, age_cap=10)
     order("A = 4 under strict", ("SEL-5", "SEL-3", "SEL-1", "INV-8"), "AgeCapLeftOut", **aged, **strict)
-    order("A = 4 under paper: in the slack, too", ("SEL-5", "SEL-4", "SEL-1", "INV-8", "RND-5"), "AgeCapLeftOut", **aged, **paper)
+    order(
+        "A = 4 under paper: in the slack, too",
+        ("SEL-5", "SEL-4", "SEL-1", "INV-8", "RND-5"),
+        "AgeCapLeftOut",
+        **aged,
+        **paper,
+    )
 
 
 def _selected(book: Book) -> None:
     ten, one = _scores(9, 1, 8, 2, 7, 3, 6, 4, 5, 0), _scores(3, layer="lone")
 
     def select(
-        comment: str, rules: tuple[str, ...], *flags: str, keep: int, scores: tuple[Scores, ...] = (ten,), **changed: Any
+        comment: str,
+        rules: tuple[str, ...],
+        *flags: str,
+        keep: int,
+        scores: tuple[Scores, ...] = (ten,),
+        **changed: Any,
     ) -> None:
         book.valid(
             "selection.select",

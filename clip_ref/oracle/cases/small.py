@@ -25,7 +25,13 @@ def ring(*integers: int, bits: int = 32) -> bytes:
 
 def policy(**changed: Any) -> PruningPolicy:
     """Up to half of the clients prune, each by itself, from round 2 on."""
-    open_to_all: dict[str, Any] = {"straggler_share": 500, "grid": GRID, "anonymity_blocks": False, "min_roster": 0, "warm_up": 1}
+    open_to_all: dict[str, Any] = {
+        "straggler_share": 500,
+        "grid": GRID,
+        "anonymity_blocks": False,
+        "min_roster": 0,
+        "warm_up": 1,
+    }
     return PruningPolicy(**(open_to_all | changed))
 
 
@@ -50,7 +56,13 @@ def graph_params(clients: int = 100, neighbours: int = 4, **changed: Any) -> Par
 def record(*fit: int, down: int = 0, select: int = 0, mask: int = 0, up: int = 0, **changed: Any) -> TimeRecord:
     """The record of a client with times and the history; where three levels are too many to list, the first will do."""
     predicted = fit if len(fit) != 1 else tuple(fit[0] * level // 1000 for level in GRID)
-    known: dict[str, Any] = {"has_time": True, "has_model": True, "was_straggler": False, "weight": 7, "entropy": bytes(32)}
+    known: dict[str, Any] = {
+        "has_time": True,
+        "has_model": True,
+        "was_straggler": False,
+        "weight": 7,
+        "entropy": bytes(32),
+    }
     return TimeRecord(down=down, select=select, mask=mask, up=up, fit=predicted, **(known | changed))
 
 

@@ -15,7 +15,7 @@ def _model(size: int) -> Floats:
 
 def make(book: Book) -> None:
     """Into a sub-model, and back."""
-    boundary = ("FlattenedChannelsLast",)
+    boundary = ("FlattenedRowsMixed",)
     cases: tuple[tuple[str, Layout, dict[str, list[int]], tuple[str, ...]], ...] = (
         ("everything", dense(), {"hidden": [0, 1, 2]}, ()),
         ("without the neuron in the middle", dense(), {"hidden": [0, 2]}, ()),
@@ -73,7 +73,13 @@ def make(book: Book) -> None:
     good: dict[str, Any] = {"model": _model(12), "layout": dense(), "kept": {"hidden": [0, 2]}}
     for size in (11, 13, 8, 0):
         comment = f"a model of {size} weights, where there are 12"
-        book.invalid("submodel.extract", "SUB-1", comment=comment, flags=("ModelSizeNotChecked",), **good | {"model": _model(size)})
+        book.invalid(
+            "submodel.extract",
+            "SUB-1",
+            comment=comment,
+            flags=("ModelSizeNotChecked",),
+            **good | {"model": _model(size)},
+        )
     bad: tuple[tuple[str, dict[str, list[int]]], ...] = (
         ("a layer that keeps none", {"hidden": []}),
         ("the same neuron twice", {"hidden": [1, 1]}),
@@ -88,7 +94,9 @@ def make(book: Book) -> None:
     for size in (7, 9, 12, 0):
         comment = f"an update of {size} numbers, for a sub-model of 8"
         known = {"layout": dense(), "kept": {"hidden": [0, 2]}}
-        book.invalid("submodel.expand", "SUB-3", comment=comment, flags=("UpdateSizeNotChecked",), delta=_model(size), **known)
+        book.invalid(
+            "submodel.expand", "SUB-3", comment=comment, flags=("UpdateSizeNotChecked",), delta=_model(size), **known
+        )
     book.invalid(
         "submodel.expand", "LAY-4", comment="a layer that keeps none", delta=f32(), layout=dense(), kept={"hidden": []}
     )

@@ -36,7 +36,10 @@ class Next:
 
 @operation("aggregation.aggregate", "AGG-2", "AGG-3", "AGG-5", "AGG-6", "AGG-7", "AGG-8")
 def aggregate(total: bytes, model: F32s, params: Params, held: dict[int, Bits]) -> Next:
-    """The next model, from the bare sum, little-endian; `held` says which coordinates each keep level holds."""
+    """The next model, from the bare sum, little-endian; `held` says which coordinates each keep level holds.
+
+    A level without weight may be left out of it; one that has weight and is not there is refused.
+    """
     vector = vector_of(total, params.encoding.ring_bits)
 
     def holds(keep: int) -> Bits:

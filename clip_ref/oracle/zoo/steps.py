@@ -19,8 +19,7 @@ from clip_ref.scores import LayerScores
 @defect(
     "IDN-1",
     "identification.valid",
-    name="PredictionsUnchecked",
-    description="Lets records take part whose predictions rise as the keep level falls.",
+    name="RisingPredictionsTaken",
 )
 def _(original: Original) -> Original:
     def valid(record: Any, *, params: Any) -> Any:
@@ -34,17 +33,15 @@ def _(original: Original) -> Original:
     "IDN-2",
     "values.saturate",
     name="TimesWrap",
-    description="Adds times modulo 2^64 instead of saturating.",
 )
 def _(original: Original) -> Original:
     return lambda microseconds: microseconds % (1 << 64)
 
 
 @defect(
-    "IDN-3",
+    "IDN-8",
     "identification.identify",
-    name="TieBrokenTheOtherWay",
-    description="Takes the larger id for the slower of two clients with equal times.",
+    name="BlockTiesToLargerId",
 )
 def _(original: Original) -> Original:
     def identify(*, records: Mapping[Any, Any], params: Any, round: Any) -> Any:
@@ -59,8 +56,7 @@ def _(original: Original) -> Original:
 @defect(
     "IDN-5",
     "identification._is_straggler",
-    name="MarginOnTheWayOutToo",
-    description="Lets a straggler leave as soon as it is within the margin.",
+    name="MarginOnLeavingToo",
 )
 def _(original: Original) -> Original:
     return lambda record, target, margin: original(attrs.evolve(record, was_straggler=False), target, margin)
@@ -86,8 +82,7 @@ def _(original: Original) -> Original:
 @defect(
     "IDN-7",
     "identification._keep_level",
-    name="NetworkCountedAnyway",
-    description="Chooses by elapsed time where the policy asks for the fit alone.",
+    name="NetworkCountsAnyway",
 )
 def _(original: Original) -> Original:
     def keep_level(record: Any, target: int, target_fit: int, params: Any) -> Any:
@@ -97,14 +92,13 @@ def _(original: Original) -> Original:
     return keep_level
 
 
-@defect(
-    "IDN-8",
-    "params.Params.block_size",
-    name="StragglersAlone",
-    description="Lets a straggler prune by itself, without a block to hide in.",
-)
-def _(original: property) -> property:
-    return property(lambda self: 1)
+@defect("IDN-8", "identification._restrain", name="LonePrunerKept")
+def _(original: Original) -> Original:
+    def restrain(verdicts: Any, records: Any, params: Any, round: Any) -> Any:
+        alone = attrs.evolve(params, policy=attrs.evolve(params.policy, anonymity_blocks=False))
+        return original(verdicts, records, alone, round)
+
+    return restrain
 
 
 @defect(
@@ -125,8 +119,7 @@ def _(original: Original) -> Original:
 @defect(
     "GRA-3",
     "graph._parent",
-    name="TreeWithoutLabel",
-    description="Hashes nodes of the Merkle tree as plain SHA-256 of both children.",
+    name="NodesUnlabelled",
 )
 def _(original: Original) -> Original:
     import hashlib
@@ -134,7 +127,9 @@ def _(original: Original) -> Original:
     return lambda left, right: hashlib.sha256(left + right).digest()
 
 
-@defect("GRA-4", "graph.check_proof", name="ProofUnchecked", description="Takes any bundle for a member of the roster.")
+@defect(
+    "GRA-4", "graph.check_proof", name="ProofNotChecked", description="Takes any bundle for a member of the roster."
+)
 def _(original: Original) -> Original:
     return lambda **known: None
 
@@ -143,7 +138,6 @@ def _(original: Original) -> Original:
     "GRA-5",
     "graph.bitmap",
     name="BitsFromTheTop",
-    description="Puts position 0 in the highest bit of a view's first byte.",
 )
 def _(original: Original) -> Original:
     def bitmap(*, positions: Iterable[int], count: int) -> bytes:
@@ -160,8 +154,7 @@ def _(original: Original) -> Original:
 @defect(
     "INV-2",
     "invariance.quantise",
-    name="WeightsTruncated",
-    description="Truncates weights in place of rounding half to even.",
+    name="TruncatesWeights",
 )
 def _(original: Original) -> Original:
     def quantise(weights: Any) -> Any:
@@ -175,7 +168,6 @@ def _(original: Original) -> Original:
     "INV-4",
     "invariance._l1",
     name="FloorLeftOut",
-    description="Divides by whatever a group's weights sum to, if it is not 0.",
 )
 def _(original: Original) -> Original:
     def l1(now: Any, before: Any, layout: Any) -> Any:
@@ -191,8 +183,7 @@ def _(original: Original) -> Original:
 @defect(
     "INV-5",
     "invariance.group_sums",
-    name="SelfWeightsTwice",
-    description="Counts a recurrent weight from a unit to itself twice.",
+    name="SelfWeightsCountedTwice",
 )
 def _(original: Original) -> Original:
     def group_sums(values: Any, layout: Any, layer: Any) -> Any:
@@ -228,8 +219,7 @@ def _(original: Original) -> Original:
 @defect(
     "SEL-1",
     "selection.ranking",
-    name="RankedInDoubles",
-    description="Ranks by the quotients in double precision, and so ties what differs.",
+    name="RankedInFloats",
 )
 def _(original: Original) -> Original:
     def ranking(*, scores: Any) -> list[int]:
@@ -243,7 +233,6 @@ def _(original: Original) -> Original:
     "SEL-1",
     "selection.ranking",
     name="RankedIn64Bits",
-    description="Compares cross products in 64 bits, where they wrap.",
 )
 def _(original: Original) -> Original:
     from functools import cmp_to_key
@@ -265,8 +254,7 @@ def _(original: Original) -> Original:
 @defect(
     "SEL-4",
     "selection.pruning_order",
-    name="SlackRanked",
-    description="Fills up with the least changed of the others, so that the threshold has no effect.",
+    name="SlackByRank",
 )
 def _(original: Original) -> Original:
     def order(*, scores: Any, policy: Any, entropy: bytes, round: Any) -> list[int]:
@@ -281,8 +269,7 @@ def _(original: Original) -> Original:
 @defect(
     "SEL-5",
     "selection.pruning_order",
-    name="AgeCapIgnored",
-    description="Does not spare the neurons whose turn it is.",
+    name="AgeCapLeftOut",
 )
 def _(original: Original) -> Original:
     return lambda *, policy, **known: original(policy=attrs.evolve(policy, age_cap=0), **known)
@@ -292,7 +279,6 @@ def _(original: Original) -> Original:
     "SEL-6",
     "layout.kept_count",
     name="KeptRoundedUp",
-    description="Keeps ⌈r·n/1000⌉ neurons of a layer.",
 )
 def _(original: Original) -> Original:
     return lambda neurons, keep: max(1, -(-keep * neurons // 1000))
@@ -301,8 +287,7 @@ def _(original: Original) -> Original:
 @defect(
     "SEL-6",
     "layout.kept_count",
-    name="LayerEmptied",
-    description="Keeps ⌊r·n/1000⌋ neurons, even if that is none.",
+    name="NoneLeft",
 )
 def _(original: Original) -> Original:
     return lambda neurons, keep: keep * neurons // 1000
@@ -314,8 +299,7 @@ def _(original: Original) -> Original:
 @defect(
     "SUB-4",
     "submodel.expand",
-    name="UpdateInFront",
-    description="Puts a sub-model's update at the first coordinates of the full model.",
+    name="ExpandedAtTheFront",
 )
 def _(original: Original) -> Original:
     def expand(*, delta: Any, layout: Any, kept: Any) -> Any:
@@ -328,8 +312,7 @@ def _(original: Original) -> Original:
 @defect(
     "COD-2",
     "codec._check_update",
-    name="NanQuantised",
-    description="Turns NaN into a number, in silence.",
+    name="NaNQuantised",
     source=FLOWER,
 )
 def _(original: Original) -> Original:
@@ -340,25 +323,19 @@ def _(original: Original) -> Original:
     return check
 
 
-@defect(
-    "COD-3",
-    "codec._quantised",
-    name="ValuesTruncated",
-    description="Truncates values in place of rounding half to even.",
-)
+@defect("COD-3", "codec._quantise_into", name="ValuesTruncated")
 def _(original: Original) -> Original:
-    def quantised(update: Any, encoding: Any) -> Any:
+    def into(values: Any, update: Any, encoding: Any) -> None:
         wide = np.clip(update.astype(np.float64), -encoding.clip, encoding.clip) * encoding.steps / encoding.clip
-        yield slice(0, len(update)), np.trunc(wide).astype(np.int64)
+        values[:] = np.trunc(wide).astype(values.dtype)
 
-    return quantised
+    return into
 
 
 @defect(
     "COD-4",
     "codec.encode",
-    name="ClippedAfterWeighting",
-    description="Scales by the weight before it clips, so that precision depends on a client's examples.",
+    name="WeightBeforeClipping",
     source=FLOWER,
 )
 def _(original: Original) -> Original:
@@ -373,8 +350,7 @@ def _(original: Original) -> Original:
 @defect(
     "COD-5",
     "codec._scale",
-    name="HolderCapIgnored",
-    description="Scales a value by total/holders, however large that is.",
+    name="ScaledWithoutCap",
 )
 def _(original: Original) -> Original:
     return lambda value, total, holders, cap: original(value, total, holders, max(cap, total + 1))
@@ -383,8 +359,7 @@ def _(original: Original) -> Original:
 @defect(
     "PAD-5",
     "padding.pad",
-    name="WeightAlwaysFirst",
-    description="Puts the weight at the first extra under the mean `levels` too.",
+    name="WeightAtFirst",
 )
 def _(original: Original) -> Original:
     def pad(*, params: Any, **known: Any) -> Any:
@@ -408,10 +383,9 @@ def _(original: Original) -> Original:
 
 
 @defect(
-    "MSK-8",
+    "MSK-5",
     "masking.mask",
     name="SelfMaskLeftOut",
-    description="Masks with the pairwise masks alone.",
 )
 def _(original: Original) -> Original:
     def mask(*, ring: Any, update: Any, self_seed: Any, pair_seeds: Any, sender: Any) -> Any:
@@ -427,8 +401,7 @@ def _(original: Original) -> Original:
 @defect(
     "AGG-2",
     "aggregation.read_slots",
-    name="WeightsBelieved",
-    description="Believes whatever weights the sum says.",
+    name="SlotsNotChecked",
 )
 def _(original: Original) -> Original:
     def read(*, total: Any, size: int, params: Any) -> Any:
@@ -447,7 +420,6 @@ def _(original: Original) -> Original:
     "AGG-3",
     "aggregation.level_weights",
     name="WholeWeightUnderLevels",
-    description="Divides by everybody's weight where only some hold a coordinate.",
 )
 def _(original: Original) -> Original:
     return lambda *, slots, held, size, grid: np.full(size, sum(slots), dtype=np.int64)
@@ -456,8 +428,7 @@ def _(original: Original) -> Original:
 @defect(
     "AGG-7",
     "aggregation.aggregate",
-    name="RoundedTwice",
-    description="Rounds the mean to float32 before it adds it to the model.",
+    name="MeanRoundedTwice",
 )
 def _(original: Original) -> Original:
     def aggregate(*, total: Any, model: Any, params: Any, held: Any) -> Any:
@@ -525,7 +496,7 @@ class _Stand:
 @defect(
     "ROU-8",
     "round.client.Client._seen",
-    name="BothSharesRevealed",
+    name="AnyAnnounceAnswered",
     description="Answers for whatever lists it is shown, so that one client may be called alive and dropped out.",
     source=FLOWER,
 )
@@ -545,8 +516,7 @@ def _(original: Original) -> Original:
 @defect(
     "ROU-11",
     "round.server.Server.close_share",
-    name="DropOutInSetUp",
-    description="Fails with an error of its own if a client of the roster sends no shares.",
+    name="SetUpDropOutKills",
     source=FLOWER,
 )
 def _(original: Original) -> Original:
