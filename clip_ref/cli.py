@@ -647,6 +647,7 @@ def _conformance(options: argparse.Namespace) -> int:
 
 
 def _zoo(options: argparse.Namespace) -> int:
+    """CNF-12: fail if one of them gets away, or falls by another rule than the one that it breaks."""
     from clip_ref.oracle import zoo
 
     seen = []
