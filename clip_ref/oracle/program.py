@@ -7,6 +7,7 @@ deaf ear to signals. What is kept of its output is bounded.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -23,7 +24,10 @@ LINE_MAX: Final = 1 << 24
 
 _CHUNK: Final = 1 << 16
 _CHUNKS: Final = 64
-_LAST_WORDS: Final = 2000
+_LAST_WORDS: Final = 4000
+
+_TELLING: Final = re.compile(rb"\S.*(error|exception|panic)", re.IGNORECASE)
+"""Programs that fail write where they were, some of them after what was wrong; that begins at the margin."""
 
 
 class Wrong(StrEnum):
@@ -163,10 +167,10 @@ class Program:
         return Fault(Wrong.DIED, how + self._said())
 
     def _said(self) -> str:
-        """The last line of its standard error, if there is one."""
-        lines = self._last_words.split(b"\n")
-        last = next((line for line in reversed(lines) if line.strip()), b"")
-        return f"; its last words: {clipped(last)}" if last else ""
+        """What its standard error ends with: the last line that tells of an error, or else the last one."""
+        lines = [line for line in self._last_words.splitlines() if line.strip()]
+        telling = [line for line in lines if _TELLING.match(line)]
+        return f"; its last words: {clipped((telling or lines)[-1])}" if lines else ""
 
 
 def clipped(data: bytes | bytearray | str, most: int = 160) -> str:

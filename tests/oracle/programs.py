@@ -40,6 +40,9 @@ for line in lines():
         if mode == "die":
             print("ouch", file=sys.stderr)
             os._exit(3)
+        if mode == "die with a trace":
+            print("x.js:1\nTypeError: no such thing\n    at new WireError (x.js:1)\n\nNode.js v20", file=sys.stderr)
+            os._exit(1)
         if mode == "die with a child":
             subprocess.Popen(["sleep", sys.argv[3]])
             os._exit(3)

@@ -263,6 +263,7 @@ def test_a_function_is_examined_as_a_program() -> None:
     assert (report.program, report.holds, report.asked) == ("reference", True, len(load_cases("keys")))
 
 
+@pytest.mark.usefixtures("made_once")
 def test_vectors_are_written_and_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out = tmp_path / "made"
     assert run(capsys, "vectors", "write", "--out", str(out))[0] == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_ref.oracle import runner
-from clip_ref.oracle.program import LINE_MAX
+from clip_ref.oracle.program import LINE_MAX, Program
 from clip_ref.oracle.report import Outcome, Report, Verdict
 from clip_ref.oracle.runner import FAULTS_IN_ALL, FAULTS_PER_OPERATION, Asker
 from oracle.programs import cases, children, command
@@ -57,6 +57,7 @@ def test_the_runner_itself_can_ask_thousands_a_second(asker: Asker) -> None:
         (("hang", 7), "hung: no answer within 1 s"),
         (("deaf", 7), "hung: no answer within 1 s"),
         (("die", 7), "died: ended with exit code 3; its last words: ouch"),
+        (("die with a trace", 7), "died: ended with exit code 1; its last words: TypeError: no such thing"),
         (("die with a child", 7), "hung: no answer within 1 s"),
         (("close", 7), "died: closed its standard output"),
         (("print", 7), "rubbish: a line that is no JSON: debug: here I am"),
@@ -75,6 +76,16 @@ def test_a_fault_is_told_for_its_case_and_the_run_goes_on(asker: Asker, words: s
     assert verdicts(outcomes) == [(7, FAULT)]
     assert outcomes[7].detail.startswith(words)
     assert asker.end().passed
+
+
+@pytest.mark.rule("CNF-8")
+def test_a_flood_that_nobody_reads_is_dammed_and_then_drained() -> None:
+    threads = threading.active_count()
+    program = Program(command=command("flood", 7), timeout=TIMEOUT)
+    program.send(b'{"id": 0, "inputs": {"k": 7}}\n')
+    time.sleep(1.0)
+    program.stop()
+    assert threading.active_count() == threads
 
 
 @pytest.mark.rule("CNF-8")

@@ -1,6 +1,9 @@
 """The files of vectors: as their makers make them, as their schema says, and all of the rules covered."""
 
+import ast
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -8,7 +11,7 @@ import pytest
 from test_rules import matrix
 
 from clip_ref.errors import PreconditionError
-from clip_ref.oracle import answer, load_cases, load_rules, vectors
+from clip_ref.oracle import OPERATIONS, answer, load_cases, load_rules, vectors
 from clip_ref.oracle.case import Case
 from clip_ref.oracle.flags import BUG_TYPES, FLAGS
 from clip_ref.oracle.operations import STEPS
@@ -17,6 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.rule("CNF-4")
+@pytest.mark.usefixtures("made_once")
 def test_the_files_are_as_they_are_made() -> None:
     found = vectors.differences()
     assert not found, "\n".join([*found, "after a change to cases, flags, operations or rules: clip-ref vectors write"])
@@ -105,6 +109,7 @@ def test_an_unknown_step_is_refused_with_the_known_ones() -> None:
         load_cases("mask")
 
 
+@pytest.mark.usefixtures("made_once")
 def test_differences_are_told(tmp_path: Path) -> None:
     vectors.write(out=tmp_path)
     assert vectors.differences(found=tmp_path) == []
@@ -119,6 +124,75 @@ def test_differences_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_making_them_again_makes_the_same(documents: dict[str, str]) -> None:
+    assert vectors.documents() == documents
+
+
 def test_a_case_survives_its_file() -> None:
     for case in load_cases():
         assert Case.of(json.loads(json.dumps(case.json()))) == case
+
+
+# Coverage
+
+NO_OPERATION = {
+    "IDN-10": "a theorem on what the other rules of the page come to",
+    "IDN-11": "a theorem on what the other rules of the page come to, over rounds",
+    "SUB-5": "of a module with weights to run, which JSON has not",
+    "SUB-6": "of a module with weights to run, which JSON has not",
+    "ROU-14": "of what lies between the two sides of a round",
+    "ROU-15": "of what lies between the two sides of a round",
+    "ROU-17": "of a journal's file, which every implementation has in its own form",
+}
+"""Rules that no operation can show, with the reason."""
+
+REFUSES_ONLY = {"WIR-5", "PAD-3", "MSK-2", "AGG-5", "ROU-18"}
+"""Rules that say what must be refused and nothing else."""
+
+NEVER_ASKED = {
+    "RND-4": "of an array of another type than the ring's, which bytes in JSON cannot be",
+    "ROU-17": NO_OPERATION["ROU-17"],
+}
+"""Rules that an error names, with the reason why no inputs can bring it about."""
+
+
+def refusing() -> Iterator[str]:
+    """The rules that errors name, in the code of the steps and of what they stand on."""
+    for path in (ROOT / "clip_ref").rglob("*.py"):
+        if path.relative_to(ROOT / "clip_ref").parts[0] in ("oracle", "attacks", "lab", "train", "sim", "cli.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "rule" and isinstance(node.value, ast.Constant):
+                yield str(node.value.value)
+
+
+def refuses(case: Case) -> bool:
+    """Whether something is refused: the inputs, or a step of a script in them."""
+    output = case.said.get("output")
+    steps = output if case.operation in ("round.client", "round.server") and isinstance(output, list) else []
+    return case.result == "invalid" or any("error" in step for step in steps)
+
+
+CASES = load_cases()
+RULES = [rule for rule in load_rules() if not rule.startswith("CNF-")]
+
+
+@pytest.mark.rule("CNF-4")
+def test_three_valid_vectors_for_each_rule() -> None:
+    shown = Counter(rule for case in CASES if case.result == "valid" for rule in case.rules)
+    refused = Counter(case.rules[0] for case in CASES if case.result == "invalid")
+    few = {rule for rule in RULES if (refused if rule in REFUSES_ONLY else shown)[rule] < 3}
+    assert few == set(NO_OPERATION)
+
+
+@pytest.mark.rule("CNF-4")
+def test_an_invalid_vector_for_each_rule_that_refuses() -> None:
+    refused = {case.rules[0] for case in CASES if refuses(case)}
+    assert (set(refusing()) & set(RULES)) - refused == set(NEVER_ASKED)
+
+
+@pytest.mark.rule("CNF-4")
+def test_every_operation_has_a_valid_vector_and_every_flag_a_case() -> None:
+    assert {case.operation for case in CASES if case.result == "valid"} == set(OPERATIONS)
+    assert {flag for case in CASES for flag in case.flags} == set(FLAGS)
+    assert len(CASES) >= 400

@@ -6,23 +6,17 @@ module is found by its name: there is no list to enter it in.
 
 from collections.abc import Callable
 from importlib import import_module
-from pkgutil import iter_modules
 from typing import Final
 
 from clip_ref.oracle.case import Book
 from clip_ref.oracle.operations import STEPS
 
-_WRITTEN: Final = {module.name for module in iter_modules(__path__)}
-
-MAKERS: Final[dict[str, Callable[[Book], None]]] = {
-    step: import_module(f"{__name__}.{step}").make for step in STEPS if step in _WRITTEN
-}
+MAKERS: Final[dict[str, Callable[[Book], None]]] = {step: import_module(f"{__name__}.{step}").make for step in STEPS}
 """What makes the cases of a step, in the order of `STEPS`."""
 
 
 def book_of(step: str) -> Book:
     """The cases of one step, made anew; each is checked against the reference as it is entered."""
     book = Book(step)
-    if step in MAKERS:
-        MAKERS[step](book)
+    MAKERS[step](book)
     return book

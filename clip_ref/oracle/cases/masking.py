@@ -56,7 +56,7 @@ def _mask(book: Book) -> None:
             sender=4,
         )
     pair = book.bytes("one seed for both")
-    for me, peer in ((3, 8), (8, 3)):
+    for me, peer in ((3, 8), (8, 3), (0, LAST), (LAST, 0)):
         book.valid(
             "masking.mask",
             "MSK-3",
@@ -81,6 +81,15 @@ def _mask(book: Book) -> None:
     book.invalid(
         "masking.mask", "MSK-2", comment="with itself alone", flags=flag, update=update, pair_seeds=one, **known
     )
+    book.invalid(
+        "masking.mask",
+        "MSK-2",
+        comment="id 0 with itself",
+        flags=flag,
+        update=update,
+        pair_seeds={ClientId(0): seeds[ClientId(2)]},
+        **known | {"sender": 0},
+    )
     for comment, bits in (("half an element", 32), ("32-bit elements in a 64-bit ring", 64)):
         book.invalid(
             "masking.mask",
@@ -101,7 +110,7 @@ def _mask(book: Book) -> None:
 
 
 def _unmask(book: Book) -> None:
-    rules = ("MSK-6", "MSK-5", "RND-3", "RND-4")
+    rules = ("MSK-6", "MSK-5", "MSK-7", "RND-3", "RND-4")
     off = ("DanglingReversed", "DanglingLeftOn")
     cases: tuple[tuple[str, int, int, int, tuple[tuple[int, int], ...], tuple[str, ...]], ...] = (
         ("nobody dropped out", 32, 5, 3, (), ("SelfMasksLeftOn",)),
