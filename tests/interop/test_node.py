@@ -129,9 +129,8 @@ class Elsewhere:
         """`like` is the client that it stands in for: same id, same record."""
         me = like.me
         self._ask: Final = ask
-        self._read: Final = lambda said, kind: wire.decode(
-            bytes.fromhex(said), expected=header(me), kind=kind, sizes=sizes(params=params, layout=LAYOUT)
-        )
+        self._header: Final = header(me)
+        self._sizes: Final = sizes(params=params, layout=LAYOUT)
         self._script: Final[list[Told]] = []
         self._values: Final = {
             "me": me,
@@ -147,6 +146,9 @@ class Elsewhere:
     def _told(self, step: Step, data: bytes) -> Any:
         self._script.append(Told(step, data))
         return self._ask("round.client", self._values | {"script": self._script})[-1]["output"]
+
+    def _read(self, said: str, kind: type[Message]) -> Any:
+        return wire.decode(bytes.fromhex(said), expected=self._header, kind=kind, sizes=self._sizes)
 
     def _answer(self, step: Step, message: Message, kind: type[Message]) -> Any:
         return self._read(self._told(step, wire.encode(message, header(SERVER))), kind)
