@@ -754,7 +754,7 @@ _ALL: Final = (
     Flag(
         "BlockRestarted",
         "confidentiality",
-        "RND-6",
+        "RND-2",
         "Begins the keystream anew for every block.",
         "Masks repeat themselves every 16 bytes.",
     ),
@@ -1475,14 +1475,14 @@ _ALL: Final = (
     Flag(
         "OrderUnchecked",
         "missing check",
-        "WIR-4",
+        "MSG-2",
         "Takes lists in any order.",
         "One set has many forms, and digests differ.",
     ),
     Flag(
         "DuplicatesAccepted",
         "integrity",
-        "WIR-4",
+        "MSG-2",
         "Takes an id twice in a list.",
         "One client counts for two: t signatures of fewer than t clients.",
     ),
