@@ -1475,14 +1475,14 @@ _ALL: Final = (
     Flag(
         "OrderUnchecked",
         "missing check",
-        "MSG-2",
+        "WIR-4",
         "Takes lists in any order.",
         "One set has many forms, and digests differ.",
     ),
     Flag(
         "DuplicatesAccepted",
         "integrity",
-        "MSG-2",
+        "WIR-4",
         "Takes an id twice in a list.",
         "One client counts for two: t signatures of fewer than t clients.",
     ),
