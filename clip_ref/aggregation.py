@@ -73,7 +73,8 @@ def level_weights(
     weights = np.zeros(size, dtype=np.int64)
     for keep, slot in zip(grid, slots, strict=True):
         if slot:
-            weights += slot * held(keep)
+            mask = held(keep)
+            weights += slot if mask.all() else slot * mask
     return weights
 
 

@@ -399,6 +399,11 @@ def _add_conformance(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="print an adapter to start from, in python, javascript or go, and do nothing else",
     )
     conformance.add_argument(
+        "--zoo",
+        action="store_true",
+        help="ask wrong implementations, one defect each, instead: every one must be caught",
+    )
+    conformance.add_argument(
         "program", nargs="*", metavar="-- COMMAND", help="the program, with its arguments, after two dashes"
     )
 
@@ -620,6 +625,8 @@ def _conformance(options: argparse.Namespace) -> int:
     if options.skeleton is not None:
         _say(skeletons.skeleton(options.skeleton).rstrip("\n"))
         return OK
+    if options.zoo:
+        return _zoo(options)
     files = None if options.report is None else report.files(options.report)
     found = runner.conformance(
         command=options.program,
@@ -637,6 +644,26 @@ def _conformance(options: argparse.Namespace) -> int:
     elif not options.quiet:
         _say(_conformance_text(found, rules))
     return OK if found.holds else FAILED
+
+
+def _zoo(options: argparse.Namespace) -> int:
+    """CNF-12: fail if one of them gets away, or falls by another rule than the one that it breaks."""
+    from clip_ref.oracle import zoo
+
+    seen = []
+    for one in zoo.visit():
+        seen.append(one)
+        if not options.json and not options.quiet:
+            how = (
+                f"{one.rule} by {one.case}" if one.caught else f"NOT CAUGHT: {one.defect.rule} expected, got {one.rule}"
+            )
+            _say(f"{one.defect.name}: {how}")
+    escaped = [one.defect.name for one in seen if not one.caught]
+    if options.json:
+        _say(json.dumps([one.json() for one in seen], indent=2))
+    elif not options.quiet:
+        _say(f"{len(seen) - len(escaped)} of {len(seen)} wrong implementations caught, each by its rule")
+    return FAILED if escaped else OK
 
 
 class _Progress:

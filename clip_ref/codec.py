@@ -138,6 +138,9 @@ def decode_mean(*, total: RingVector, weight: NDArray[np.int64], encoding: Encod
     """
     encoding.ring.check(total, rule="COD-7", name="total")
     _check_divisor(weight, len(total), "COD-7")
-    numerator = encoding.ring.centred(total).astype(np.float64) * encoding.clip
-    denominator = float(encoding.steps) * weight.astype(np.float64)
+    numerator, denominator = encoding.ring.signed(total).astype(np.float64), weight.astype(np.float64)
+    numerator *= encoding.clip
+    denominator *= encoding.steps
+    if weight.all():
+        return np.divide(numerator, denominator, out=numerator)
     return np.divide(numerator, denominator, out=np.zeros(len(total)), where=weight > 0)

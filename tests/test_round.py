@@ -1166,7 +1166,7 @@ def test_whose_message_is_refused_is_out_and_the_round_goes_on(params: Params) -
     clients[ME] = client_of(ME, params, record_of(500_000, grid=(1000, 500)), directory)  # a record for another grid
     result = run_round(server=server_of(params), clients=clients, train=train)
     (fault,) = result.faults
-    assert (fault.rule, fault.culprit, fault.field) == ("WIR-3", ME, "record")
+    assert (fault.rule, fault.culprit, fault.field) == ("WIR-5", ME, "record")
     assert (result.u1, result.u2) == ((0, 1, 2, 3, 4), (0, 2, 3, 4))
 
 

@@ -754,7 +754,7 @@ _ALL: Final = (
     Flag(
         "BlockRestarted",
         "confidentiality",
-        "RND-6",
+        "RND-2",
         "Begins the keystream anew for every block.",
         "Masks repeat themselves every 16 bytes.",
     ),

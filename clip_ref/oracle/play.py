@@ -219,13 +219,15 @@ def _client(out: Play, me: ClientId, directory: Directory) -> Client:
 def _answer(
     out: Play, client: Client, kind: type[Message], message: ServerMessage, update: Callable[[ClientId, int], Floats]
 ) -> ClientMessage | None:
-    """What a client says to a message; none if it refuses it."""
+    """What a client says to a message; none if it refuses it, or has refused one before."""
     told = out.told.setdefault(client.me, [])
     step = Step.AGREED if kind is Unmask and out.params.hardened else _STEPS.get(kind, Step.ANNOUNCE)  # type: ignore[arg-type]
     told.append((step, message))
     try:
         answer = getattr(client, step.value)(message)
-    except ContributionError:
+    except ClipError as error:
+        if not isinstance(error, ContributionError) and error.rule != "ROU-3":
+            raise
         return None
     if isinstance(answer, Assignment):
         held = out.layout.held(answer.kept)

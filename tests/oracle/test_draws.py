@@ -12,16 +12,28 @@ from clip_ref.oracle import OPERATIONS, Operation, answer
 
 assert drawn
 
-NEVER_REFUSED = {"context.digest", "context.model_digest"}
+NEVER_REFUSED = {
+    "context.digest",
+    "context.model_digest",
+    "identification.elapsed",
+    "graph.seed",
+    "graph.root",
+    "graph.proof",
+    "graph.bitmap",
+    "invariance.quantise",
+    "invariance.invariant",
+    "selection.ranking",
+    "aggregation.holder_weights",
+}
 """Operations that have no inputs to refuse."""
 
-DRAWN = [asked for asked in OPERATIONS.values() if asked.draw]
+DRAWN = list(OPERATIONS.values())
 
 
 @pytest.mark.parametrize("asked", DRAWN, ids=lambda asked: asked.name)
 def test_random_inputs_are_of_the_announced_form_and_of_both_kinds(asked: Operation) -> None:
     found = set()
-    for seed in range(200):
+    for seed in range(30 if asked.name in ("round.client", "round.server") else 200):  # whole rounds take their time
         inputs = asked.json(asked.draw[0](Random(seed)))
         assert asked.json(asked.draw[0](Random(seed))) == inputs
         found |= set(answer(asked.name, json.loads(json.dumps(inputs))).said)

@@ -144,6 +144,7 @@ def _masks(ctx: str, u2: list[int]) -> str:
 POLICY = (
     "straggler_share", "margin", "grid", "network_aware", "score", "selection", "threshold", "slack_seed", "age_cap", "mean",
     "holder_cap", "anonymity_blocks", "bucket_first", "bucket_ratio", "bucket_count", "min_roster", "warm_up",
+    "deadline",
 )  # fmt: skip
 ENCODING = ("ring_bits", "clip", "value_bits", "weighting", "weight_max")
 PARAMS = ("clients", "neighbours", "threshold", "min_survivors", "colluders", "policy", "encoding", "security")
@@ -202,7 +203,7 @@ def check_policy(policy: Json) -> None:
     held_to(grid[0] == 1000, grid == sorted(set(grid), reverse=True), grid[-1] >= 1)
     held_to(cap == 0 or cap * grid[-1] >= 2000, policy["min_roster"] >= 0, policy["warm_up"] >= 1)
     held_to(1 <= policy["holder_cap"] <= 64, policy["bucket_first"] >= 1, 1001 <= policy["bucket_ratio"] <= 2000)
-    held_to(1 <= policy["bucket_count"] <= 4096)
+    held_to(1 <= policy["bucket_count"] <= 4096, 0 <= policy["deadline"] < 2**53)
     hidden = policy["selection"] == "paper" and policy["slack_seed"] == "records"
     held_to(not (policy["mean"] == "levels" and hidden))
 

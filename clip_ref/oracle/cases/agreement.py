@@ -52,7 +52,7 @@ def _commitments(book: Book) -> None:
     commit_record("21 levels", 300, levels=21)
     inputs = {"record": record(book, down=2**64), "owner": ClientId(7), "ctx0": book.bytes("ctx0")}
     comment = "a record that has no bytes"
-    book.invalid("agreement.commit_record", "WIR-2", comment=comment, flags=("RecordUnchecked",), **inputs)
+    book.invalid("agreement.commit_record", "WIR-2", "AGR-1", comment=comment, flags=("RecordUnchecked",), **inputs)
 
     def commit_seed(comment: str, owner: int, *, flags: tuple[str, ...] = (), seed: bytes = b"") -> None:
         inputs = {"seed": seed or book.bytes("b"), "owner": ClientId(owner), "ctx0": book.bytes("ctx0")}
@@ -66,7 +66,7 @@ def _commitments(book: Book) -> None:
     for length in (0, 31, 33):
         inputs = {"seed": book.bytes("b", length), "owner": ClientId(7), "ctx0": book.bytes("ctx0")}
         comment, flags = f"b of {length} bytes", ("SecretLengthUnchecked",)
-        book.invalid("agreement.commit_seed", "KEY-1", comment=comment, flags=flags, **inputs)
+        book.invalid("agreement.commit_seed", "KEY-1", "AGR-2", comment=comment, flags=flags, **inputs)
 
     def share(owner: int = 3, holder: int = 7, secret: str = "mask key", **others: Any) -> dict[str, Any]:
         known = {"share": book.bytes("share"), "ctx": book.bytes("ctx")}
@@ -81,7 +81,7 @@ def _commitments(book: Book) -> None:
     commit_share("a share that its owner keeps", holder=3, flags=("CommitmentWithoutHolder",))
     commit_share("a share of zeros, between the smallest and the largest id", owner=0, holder=LAST, share=bytes(32))
     comment, flags = "an owner that does not fit", ("IntegersWrap",)
-    book.invalid("agreement.commit_share", "CTX-1", comment=comment, flags=flags, **share(owner=2**32))
+    book.invalid("agreement.commit_share", "CTX-1", "AGR-3", comment=comment, flags=flags, **share(owner=2**32))
 
 
 def _statements(book: Book) -> None:
@@ -109,7 +109,9 @@ def _statements(book: Book) -> None:
     short = sample(book, Kind.CONSISTENT, HARDENED)
     short = attrs.evolve(short, header=attrs.evolve(short.header, session=bytes(15)))
     comment, inputs = "a session of 15 bytes", {**short.said, "context": book.bytes("context")}
-    book.invalid("agreement.statement", "CTX-1", comment=comment, flags=("FieldWidthsUnchecked",), **inputs)
+    book.invalid(
+        "agreement.statement", "CTX-1", "AGR-4", "WIR-1", comment=comment, flags=("FieldWidthsUnchecked",), **inputs
+    )
 
 
 def _sign(sent: Sent, context: bytes, *, by: int | None = None) -> bytes:
@@ -184,7 +186,9 @@ def _views(book: Book) -> None:
     views("9, 10, 100: numbers, not text", [100, 9, 10], [10, 9], flags=("IdsSortedAsText",))
     views("ids from 2^31 up come last", [2**31, 0, LAST], [2**31, 0], flags=("IdsSigned",))
     inputs = {"ctx": book.bytes("ctx"), "u2": [0, 2**32], "u3": [0]}
-    book.invalid("agreement.views", "CTX-1", comment="an id that does not fit", flags=("IntegersWrap",), **inputs)
+    book.invalid(
+        "agreement.views", "CTX-1", "AGR-6", comment="an id that does not fit", flags=("IntegersWrap",), **inputs
+    )
 
 
 def _agreed(book: Book) -> None:

@@ -82,7 +82,7 @@ def _envelope(book: Book, **others: Any) -> tuple[Envelope, dict[str, Any]]:
 def _opened(book: Book) -> None:
     def opens(comment: str, rule: str, *, flags: tuple[str, ...] = (), **others: Any) -> None:
         envelope, known = _envelope(book, **others)
-        rules = dict.fromkeys((rule, "BRO-3", "BRO-4", *SEALS))
+        rules = dict.fromkeys((rule, "BRO-3", "BRO-4", "BRO-1", "BRO-2", *SEALS))
         book.valid("broadcast.open", *rules, comment=comment, flags=flags, envelope=envelope, **known)
 
     opens("shares and a record", "BRO-3", flags=("SharesSwapped",))
@@ -95,7 +95,9 @@ def _opened(book: Book) -> None:
     envelope, known = _envelope(book)
     committed = attrs.evolve(envelope, commitments=book.bytes("commitments", 64))
     comment = "commitments ride along and are not looked at here"
-    book.valid("broadcast.open", "BRO-3", "BRO-4", *SEALS, comment=comment, envelope=committed, **known)
+    book.valid(
+        "broadcast.open", "BRO-3", "BRO-4", "BRO-1", "BRO-2", *SEALS, comment=comment, envelope=committed, **known
+    )
 
 
 def _refused(book: Book) -> None:
@@ -191,4 +193,4 @@ def _entropy(book: Book) -> None:
     entropy("21 levels", 0, 1, levels=21)
     inputs = {"records": {ClientId(2**32): record(book)}, "ctx": book.bytes("ctx")}
     comment, flags = "an id that does not fit", ("IntegersWrap",)
-    book.invalid("broadcast.slack_entropy", "CTX-1", comment=comment, flags=flags, **inputs)
+    book.invalid("broadcast.slack_entropy", "CTX-1", "BRO-5", comment=comment, flags=flags, **inputs)

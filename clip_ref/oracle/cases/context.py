@@ -75,7 +75,8 @@ def _before_the_roster(book: Book) -> None:
         book.valid("context.ctx0", *said, comment=comment, flags=flags, **_fields(book, **others))
 
     def refused(comment: str, rule: str, *, flags: tuple[str, ...] = (), **others: Any) -> None:
-        book.invalid("context.ctx0", rule, comment=comment, flags=flags, **_fields(book, **others))
+        said = dict.fromkeys((rule, "CTX-3"))
+        book.invalid("context.ctx0", *said, comment=comment, flags=flags, **_fields(book, **others))
 
     ctx0("a number of one byte, in a field of eight", first="CTX-1", flags=("BigEndianIntegers", "NarrowIntegers"))
     ctx0("a round of eight different bytes", first="CTX-1", round=0x0102030405060708, flags=("BigEndianIntegers",))
@@ -112,7 +113,7 @@ def _with_the_roster(book: Book) -> None:
         session, roster = book.bytes("session", length), book.bytes("roster")
         fields = _fields(book, session=session, roster=roster)
         comment = f"a session of {length} bytes"
-        book.invalid("context.ctx", "CTX-3", comment=comment, flags=("SessionUnchecked",), **fields)
+        book.invalid("context.ctx", "CTX-3", "CTX-4", comment=comment, flags=("SessionUnchecked",), **fields)
 
 
 def _masks(book: Book) -> None:
@@ -121,7 +122,9 @@ def _masks(book: Book) -> None:
 
     def refused(comment: str, *u2: int) -> None:
         flags = ("IntegersWrap",)
-        book.invalid("context.masks", "CTX-1", comment=comment, flags=flags, ctx=book.bytes("ctx"), u2=list(u2))
+        book.invalid(
+            "context.masks", "CTX-1", "CTX-5", comment=comment, flags=flags, ctx=book.bytes("ctx"), u2=list(u2)
+        )
 
     masks("three clients", 1, 5, 7, flags=("MasksWithoutU2", "IdsBigEndian"))
     masks("in another order: the same set", 7, 1, 5, flags=("IdsAsGiven",))

@@ -174,7 +174,9 @@ def _sealing(book: Book) -> None:
     def seal(comment: str, plain: bytes, *, flags: tuple[str, ...] = (), **others: Any) -> None:
         book.valid("keys.seal", *SEALS, comment=comment, flags=flags, plain=plain, **_channel(book, **others))
 
+    unbound = ("ReceiverNotBound", "SenderNotBound", "ReplayAccepted")
     data = (
+        *unbound,
         "AssociatedDataLeftOut",
         "AssociatedPurposeWithoutLength",
         "TimestampBefore",
@@ -196,7 +198,7 @@ def _sealing(book: Book) -> None:
     seal("an empty purpose", b"plain", purpose="")
     seal("the smallest and the largest id", b"plain", sender=0, receiver=LAST, flags=("AssociatedIdsBigEndian",))
     comment, inputs = "a receiver that does not fit", _channel(book, receiver=2**32)
-    book.invalid("keys.seal", "CTX-1", comment=comment, flags=("IntegersWrap",), plain=b"plain", **inputs)
+    book.invalid("keys.seal", "CTX-1", "KEY-6", comment=comment, flags=("IntegersWrap",), plain=b"plain", **inputs)
 
 
 def _unsealing(book: Book) -> None:
@@ -260,7 +262,7 @@ def _directories(book: Book) -> None:
     directory("in another order: the same directory", 100, 9, 10, flags=("IdsAsGiven",))
     directory("ids from 2^31 up come last", 2**31, 2**31 - 1, LAST, 0, flags=("IdsSigned",))
     comment, known = "an id that does not fit", {ClientId(2**32): book.bytes("key")}
-    book.invalid("keys.directory_digest", "CTX-1", comment=comment, flags=("IntegersWrap",), directory=known)
+    book.invalid("keys.directory_digest", "CTX-1", "KEY-8", comment=comment, flags=("IntegersWrap",), directory=known)
 
 
 def _signatures(book: Book) -> None:

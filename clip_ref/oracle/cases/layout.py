@@ -127,10 +127,17 @@ def _held(book: Book) -> None:
 
     rows = Layout((Tensor("w", (Axis(3, "a"), Axis(2))), Tensor("b", (Axis(3, "a"),))), (Layer("a", 3),))
     columns = Layout((Tensor("w", (Axis(2), Axis(3, "a"))), Tensor("b", (Axis(3, "a"),))), (Layer("a", 3),))
-    held("C order: the first axis owns runs of the second", rows, {"a": [0]}, "LAY-3", flags=("FortranOrder",))
+    both_ways = ("FortranOrder", "TensorsByName")
+    held(
+        "C order: the first axis owns runs of the second; the bias lies last",
+        rows,
+        {"a": [0]},
+        "LAY-3",
+        flags=both_ways,
+    )
     held("C order: the last axis runs fastest", columns, {"a": [0]}, "LAY-3", flags=("FortranOrder",))
     swapped = Layout(rows.tensors[::-1], rows.layers)
-    held("tensors lie in their order, not by name", swapped, {"a": [2]}, "LAY-3", flags=("TensorsByName",))
+    held("the same two tensors, the bias first", swapped, {"a": [2]}, "LAY-3")
     held("everything kept, everything held", DENSE, {"hidden1": [0, 1, 2]})
     held(
         "a neuron takes its inputs, its bias and its outputs with it",

@@ -110,4 +110,4 @@ def _rosters(book: Book) -> None:
     roster("300 has two bytes", _bundle(book, 300), flags=("IdsBigEndian",))
     short = [_bundle(book, 3), _bundle(book, 2**32)]
     comment, flags = "an id that does not fit", ("IntegersWrap",)
-    book.invalid("messages.roster_digest", "CTX-1", comment=comment, flags=flags, bundles=short)
+    book.invalid("messages.roster_digest", "CTX-1", "MSG-3", comment=comment, flags=flags, bundles=short)

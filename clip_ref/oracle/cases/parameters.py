@@ -66,13 +66,20 @@ def _graph(fields: dict[str, Any]) -> Params:
 
 
 def _valid(book: Book, comment: str, params: Params, *rules: str, flags: tuple[str, ...] = ()) -> None:
-    said = dict.fromkeys((*rules, *DIGEST))
+    said = dict.fromkeys((*rules, *DIGEST, *_others(params)))
     book.valid("parameters.derive", *said, comment=comment, flags=flags, params=params)
 
 
+def _others(params: Params) -> tuple[str, ...]:
+    """The rules, besides those of the fields, that such parameters keep to."""
+    graph, hardened = ("PAR-10",) if params.neighbours else (), ("PAR-8",) if params.hardened else ()
+    return ("PAR-6", "PAR-7", *graph, *hardened)
+
+
 def _refused(book: Book, comment: str, rule: str, *, flags: tuple[str, ...] = (), **fields: Any) -> None:
+    rules = (rule, "PAR-10") if fields.get("neighbours") and rule != "PAR-10" else (rule,)
     inputs = {"params": _broken(**fields)}
-    book.raw("invalid", "parameters.derive", rule, comment=comment, flags=flags, inputs=inputs)
+    book.raw("invalid", "parameters.derive", *rules, comment=comment, flags=flags, inputs=inputs)
 
 
 def _broken(**fields: Any) -> Json:
@@ -236,7 +243,8 @@ def _cliques(book: Book) -> None:
     ) -> None:
         base = Params(clients=2, policy=policy, encoding=WIDE)
         inputs = {"params": base, "clients": n, "neighbours": k}
-        book.valid("parameters.thresholds", rule, comment=comment, flags=flags, **inputs)
+        said = dict.fromkeys((rule, "PAR-6", "PAR-7"))
+        book.valid("parameters.thresholds", *said, comment=comment, flags=flags, **inputs)
 
     ceiling, majority = "ThresholdRoundedUp", "MajorityThreshold"
     defaults: tuple[tuple[int, int, tuple[str, ...]], ...] = (
@@ -397,7 +405,7 @@ def _graphs(book: Book) -> None:
 
 def _configurations(book: Book) -> None:
     def config(comment: str, params: Params, layout: Layout, *, flags: tuple[str, ...] = ()) -> None:
-        rules = (*DIGEST, "LAY-7")
+        rules = (*DIGEST, "LAY-7", *_others(params))
         book.valid("parameters.config", *rules, comment=comment, flags=flags, params=params, layout=layout)
 
     config("parameters and a dense layout", Params(clients=5), dense_chain(2, 3, 1), flags=("ConfigInOneDigest",))

@@ -38,7 +38,8 @@ def _keys(book: Book) -> None:
         book.valid("randomness.derive", "RND-1", "CTX-1", comment=comment, flags=flags, **inputs(**others))
 
     def refused(comment: str, rule: str, flag: str, **others: object) -> None:
-        book.invalid("randomness.derive", rule, comment=comment, flags=(flag,), **inputs(**others))
+        said = dict.fromkeys((rule, "RND-1"))
+        book.invalid("randomness.derive", *said, comment=comment, flags=(flag,), **inputs(**others))
 
     key("a key with no ids", flags=("SaltAndSecretSwapped", "SaltAndInfoSwapped"))
     key("the same for another purpose", purpose="pairwise mask", flags=("PurposeLeftOut", "PurposeWithoutPrefix"))
@@ -85,7 +86,13 @@ def _streams(book: Book) -> None:
     for length in (0, 16, 31, 33):
         comment, seed = f"a seed of {length} bytes", book.bytes("seed", length)
         book.invalid(
-            "randomness.bytes", "KEY-1", comment=comment, flags=("SecretLengthUnchecked",), seed=seed, length=16
+            "randomness.bytes",
+            "KEY-1",
+            "RND-2",
+            comment=comment,
+            flags=("SecretLengthUnchecked",),
+            seed=seed,
+            length=16,
         )
 
 
@@ -105,7 +112,7 @@ def _masks(book: Book) -> None:
     mask("the same in the wide ring", 64, 110, seed=WRAPS, flags=("NarrowCounter", "TwoNarrowWords"))
     comment, seed = "a seed of 31 bytes", book.bytes("seed", 31)
     flags = ("SecretLengthUnchecked",)
-    book.invalid("randomness.mask", "KEY-1", comment=comment, flags=flags, seed=seed, ring_bits=32, length=4)
+    book.invalid("randomness.mask", "KEY-1", "RND-2", comment=comment, flags=flags, seed=seed, ring_bits=32, length=4)
 
 
 def _sums(book: Book) -> None:
@@ -146,7 +153,9 @@ def _sums(book: Book) -> None:
     total("250 elements", 32, long, plus=2, minus=2, flags=("FirstMaskAlone",))
     comment, seed = "a seed of 33 bytes", book.bytes("seed", 33)
     flags = ("SecretLengthUnchecked",)
-    book.invalid("randomness.accumulate", "KEY-1", comment=comment, plus=[seed], minus=[], flags=flags, **twice)
+    book.invalid(
+        "randomness.accumulate", "KEY-1", "RND-2", comment=comment, plus=[seed], minus=[], flags=flags, **twice
+    )
     for bits, size in ((32, 7), (64, 12)):
         comment = f"{size} bytes are no elements of {bits} bits"
         inputs = {"ring_bits": bits, "target": book.bytes("target", size), "plus": [book.bytes("seed")], "minus": []}

@@ -69,7 +69,7 @@ def _split(
 
 def _weights(book: Book) -> None:
     def weights(comment: str, *points: int, flags: tuple[str, ...] = ()) -> None:
-        book.valid("shamir.lagrange", "SHM-3", comment=comment, flags=flags, points=list(points))
+        book.valid("shamir.lagrange", "SHM-3", "SHM-1", comment=comment, flags=flags, points=list(points))
 
     def refused(comment: str, *points: int) -> None:
         book.invalid(
@@ -95,11 +95,12 @@ def _combining(book: Book) -> None:
         return dict(enumerate(made, start=1))
 
     def combine(comment: str, found: dict[int, bytes], rule: str = "SHM-5", *, flags: tuple[str, ...] = ()) -> None:
-        rules = dict.fromkeys((rule, "SHM-5", "SHM-4", "SHM-3"))
+        rules = dict.fromkeys((rule, "SHM-5", "SHM-4", "SHM-3", "SHM-1"))
         book.valid("shamir.combine", *rules, comment=comment, flags=flags, shares=found, threshold=len(found))
 
     def refused(comment: str, rule: str, flag: str, found: dict[int, bytes], t: int) -> None:
-        book.invalid("shamir.combine", rule, comment=comment, flags=(flag,), shares=found, threshold=t)
+        said = dict.fromkeys((rule, "SHM-4", "SHM-5"))
+        book.invalid("shamir.combine", *said, comment=comment, flags=(flag,), shares=found, threshold=t)
 
     def some(found: dict[int, bytes], *holders: int) -> dict[int, bytes]:
         return {x: found[x] for x in holders}

@@ -213,7 +213,8 @@ def _encoded(book: Book) -> None:
 
 def _not_encoded(book: Book) -> None:
     def refused(comment: str, sent: Sent, rule: str = "CTX-1", flag: str = "FieldWidthsUnchecked") -> None:
-        book.invalid("wire.encode", rule, comment=comment, flags=(flag,), **sent.said)
+        said = dict.fromkeys((rule, "WIR-1"))
+        book.invalid("wire.encode", *said, comment=comment, flags=(flag,), **sent.said)
 
     def other(kind: Kind, **header: Any) -> Sent:
         made = sample(book, kind)
@@ -294,7 +295,7 @@ def _records(book: Book) -> None:
 
     def unfit(comment: str, **others: Any) -> None:
         made = record(book, **others)
-        book.invalid("wire.encode_record", "WIR-2", comment=comment, flags=("RecordUnchecked",), record=made)
+        book.invalid("wire.encode_record", "WIR-2", "CTX-1", comment=comment, flags=("RecordUnchecked",), record=made)
 
     unfit("a time that does not fit", down=2**64)
     unfit("a negative time", up=-1)
@@ -333,7 +334,10 @@ def _decode(
         "lengths": lengths or sent.lengths,
     }
     add = book.invalid if rules else book.valid
-    add("wire.decode", *(rules or ("WIR-3", "WIR-1", "CTX-1")), comment=comment, flags=flags, **inputs)
+    said = (
+        dict.fromkeys((*rules, "WIR-3", "WIR-1")) if rules else ("WIR-3", "WIR-1", "WIR-4", "WIR-5", "MSG-2", "CTX-1")
+    )
+    add("wire.decode", *said, comment=comment, flags=flags, **inputs)
 
 
 def _decoded(book: Book) -> None:
@@ -397,7 +401,10 @@ def _ends(book: Book) -> None:
     sent = sample(book, Kind.ADVERTISE, HARDENED)
     _decode(book, "a message of level hardened at basic", sent, "WIR-3", lengths=BASIC, flags=("TrailingBytes",))
     sent = sample(book, Kind.ADVERTISE)
-    _decode(book, "a message of level basic at hardened", sent, "WIR-3", lengths=HARDENED, flags=("SignatureOptional",))
+    _decode(book, "a message of level basic at hardened", sent, "WIR-3", lengths=HARDENED, flags=("MissingBytes",))
+    sent = sample(book, Kind.CONSISTENT, HARDENED)
+    flags = ("SignatureOptional",)
+    _decode(book, "a signature missing at hardened", sent, "WIR-3", data=sent.data()[:-64], flags=flags)
     sent = sample(book, Kind.MASKED_INPUT)
     _decode(book, "an element too many", sent, "WIR-3", data=sent.data() + bytes(4), flags=("TrailingBytes",))
     _decode(book, "another ring", sent, "WIR-3", lengths=attrs.evolve(BASIC, ring_bits=64), flags=("RingWidthFixed",))
@@ -447,10 +454,9 @@ def _counts(book: Book) -> None:
     def refused(comment: str, sent: Sent, *, data: bytes | None = None, flag: str = "CountsNotLimited") -> None:
         _decode(book, comment, sent, "WIR-5", data=data, flags=(flag,))
 
-    def announced(comment: str, kind: Kind, at: int, count: int, lengths: Lengths = BASIC) -> None:
-        sent = sample(book, kind, lengths)
-        data = sent.data()
-        refused(comment, sent, data=_put(data, at=at, found=count.to_bytes(4, "little")))
+    def announced(comment: str, kind: Kind, at: int, count: int, flag: str = "CountsNotLimited") -> None:
+        sent = sample(book, kind)
+        refused(comment, sent, data=_put(sent.data(), at=at, found=count.to_bytes(4, "little")), flag=flag)
 
     ids = (1, 2, 3, 4)
     take = book.bytes
@@ -478,15 +484,14 @@ def _counts(book: Book) -> None:
     announced("four thousand million clients", Kind.ROSTER, 35, 2**32 - 1)
     announced("four thousand million survivors", Kind.ANNOUNCE, 35, 2**32 - 1)
     announced("a count whose sign would be negative", Kind.UNMASK, 35, 2**31)
-    announced("shares of 79 bytes", Kind.SHARE_KEYS, 43, 79)
-    announced("shares of 81 bytes", Kind.SHARE_KEYS, 43, 81)
-    announced("shares of four thousand million bytes", Kind.DELIVER, 43, 2**32 - 1)
+    length = "CiphertextLengthUnchecked"
+    announced("shares of 79 bytes, and a record of other bytes", Kind.SHARE_KEYS, 43, 79, length)
+    announced("shares of four thousand million bytes", Kind.DELIVER, 43, 2**32 - 1, length)
 
     def sealed(comment: str, lengths: Lengths, **parts: str) -> None:
         sent = sample(book, Kind.SHARE_KEYS, lengths)
         first, *rest = sent.fields["envelopes"]
-        flag = "CiphertextLengthUnchecked"
-        refused(comment, sent.having(envelopes=[{**first, **parts}, *rest]), flag=flag)
+        refused(comment, sent.having(envelopes=[{**first, **parts}, *rest]), flag=length)
 
     sealed("a share missing", BASIC, shares="00" * 48)
     sealed("no shares", BASIC, shares="")

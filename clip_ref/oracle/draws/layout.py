@@ -15,7 +15,7 @@ def describe(random: Random) -> Mapping[str, Any]:
     return {"layout": common.damaged_layout(random, layout) if common.seldom(random, 5) else layout}
 
 
-def _kept(random: Random) -> dict[str, Any]:
+def kept_of(random: Random) -> dict[str, Any]:
     """A layout and kept sets, some of them of a form that is refused."""
     layout = common.layout(random)
     kept = common.kept(random, layout)
@@ -35,10 +35,10 @@ def _kept(random: Random) -> dict[str, Any]:
 @draws("layout.held")
 def held(random: Random) -> Mapping[str, Any]:
     """Any layout, any neurons."""
-    return _kept(random)
+    return kept_of(random)
 
 
 @draws("layout.shrunk")
 def shrunk(random: Random) -> Mapping[str, Any]:
     """Any layout, any neurons."""
-    return _kept(random)
+    return kept_of(random)
