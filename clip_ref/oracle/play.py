@@ -180,12 +180,17 @@ def play(
     clients = {u: _client(out, u, directory) for u in entrants}
     sent_to: Mapping[ClientId, ServerMessage] = dict.fromkeys(entrants, server.open())
     out.happened.append(Happening(Event.OPEN, None, b""))
+    refused: set[ClientId] = set()  # who refused a message takes no further part: ROU-3
     for kind, close in LEGS:
         if kind is Consistent and not params.hardened:
             continue
         for u, message in sent_to.items():
+            if u in refused:
+                continue
             answer = _answer(out, clients[u], kind, message, update)
-            if answer is not None and (kind, u) not in lost:
+            if answer is None:
+                refused.add(u)
+            elif (kind, u) not in lost:
                 arriving = change(out, answer)
                 if isinstance(arriving, Advertise):
                     clients[u]._bundle = arriving  # whoever lies knows what it said

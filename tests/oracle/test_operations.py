@@ -10,10 +10,12 @@ import pytest
 
 from clip_ref.errors import SERVER, PreconditionError
 from clip_ref.layout import dense_chain
+from clip_ref.messages import TimeRecord
 from clip_ref.oracle import OPERATIONS, answer
 from clip_ref.oracle.case import Book, Wrong, derived
 from clip_ref.oracle.documentation import operations_page
-from clip_ref.oracle.jsontypes import from_json, to_json
+from clip_ref.oracle.jsontypes import Json, from_json, to_json
+from clip_ref.oracle.operations.round import Step, Told
 from clip_ref.params import Params
 
 KEY = bytes(31) + b"\x07"
@@ -50,10 +52,10 @@ def test_refusals_say_whose_fault_it_was() -> None:
     assert answer("shamir.split", short).said == {"error": {"kind": "argument"}}
 
 
-@pytest.mark.rule("CNF-3")
-def test_an_aborted_round_says_at_which_stage() -> None:
+def _server_of_three() -> dict[str, Json]:
+    """What `round.server` takes, with no script yet."""
     params, layout = Params(clients=3), dense_chain(1, 2, 1)
-    inputs = OPERATIONS["round.server"].json(
+    return OPERATIONS["round.server"].json(
         {
             "params": params,
             "layout": layout,
@@ -66,10 +68,39 @@ def test_an_aborted_round_says_at_which_stage() -> None:
             "script": [],
         }
     )
+
+
+@pytest.mark.rule("CNF-3")
+def test_an_aborted_round_says_at_which_stage() -> None:
+    inputs = _server_of_three()
     inputs["script"] = [{"event": event, "sender": None, "data": ""} for event in ("open", "close")]
     opened, closed = answer("round.server", inputs).said["output"]
     assert list(opened["output"]) == [str(SERVER)]
     assert closed == {"error": {"kind": "aborted", "stage": "U1"}}
+
+
+@pytest.mark.rule("ROU-9")
+def test_a_close_that_is_refused_ends_no_leg() -> None:
+    """Closed before it is opened, the round begins all the same: an `Advertise` is taken."""
+    inputs = _server_of_three()
+    inputs["script"] = [{"event": event, "sender": None, "data": ""} for event in ("close", "open")]
+    refused, opened = answer("round.server", inputs).said["output"]
+    assert refused == {"error": {"kind": "argument"}}
+    params = Params(clients=3)
+    told = {
+        "me": 1,
+        "params": params,
+        "layout": dense_chain(1, 2, 1),
+        "record": TimeRecord(False, False, False, 0, 0, 0, 0, (0,) * len(params.policy.grid), 1, bytes(32)),
+        "history": None,
+        "entropy": bytes(32),
+        "identity": None,
+        "directory": {},
+        "script": [Told(Step.OPEN, bytes.fromhex(opened["output"][str(SERVER)]))],
+    }
+    said = answer("round.client", OPERATIONS["round.client"].json(told)).said["output"][0]["output"]
+    inputs["script"].append({"event": "accept", "sender": 1, "data": said})
+    assert answer("round.server", inputs).said["output"][2] == {"output": None}
 
 
 def test_every_operation_has_a_page_a_summary_and_a_schema() -> None:

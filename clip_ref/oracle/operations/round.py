@@ -215,7 +215,7 @@ def server(
     for happening in script:
         kind, close = legs[min(at, len(legs) - 1)]
         out.append(_answer(lambda h=happening, k=kind, c=close: _served(living, h, k, c)))  # type: ignore[misc]
-        at += happening.event is Event.CLOSE
+        at += happening.event is Event.CLOSE and out[-1] != {"error": {"kind": "argument"}}  # else no leg was open
     return out
 
 
