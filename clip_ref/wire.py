@@ -140,10 +140,15 @@ def _put_open(message: Open, writer: Writer) -> None:
     writer.unsigned(context.target, 64)
 
 
+def _put_if_any(data: bytes, length: int, writer: Writer) -> None:
+    """A field that does not exist at level `basic`, where it is empty."""
+    writer.fixed(data, length if data else 0)
+
+
 def _put_advertise(message: Advertise, writer: Writer) -> None:
     writer.fixed(message.channel_key, KEY_BYTES).fixed(message.mask_key, KEY_BYTES)
     for commitment in (message.record_commitment, message.seed_commitment):
-        writer.fixed(commitment, len(commitment))
+        _put_if_any(commitment, 32, writer)
 
 
 def _put_roster(message: Roster, writer: Writer) -> None:
@@ -151,7 +156,7 @@ def _put_roster(message: Roster, writer: Writer) -> None:
     for bundle in message.bundles:
         writer.unsigned(bundle.sender, 32)
         _put_advertise(bundle, writer)
-        writer.fixed(bundle.signature, len(bundle.signature))
+        _put_if_any(bundle.signature, SIGNATURE_BYTES, writer)
 
 
 def _put_neighbourhood(message: Neighbourhood, writer: Writer) -> None:
@@ -159,7 +164,8 @@ def _put_neighbourhood(message: Neighbourhood, writer: Writer) -> None:
     for member in message.members:
         writer.unsigned(member.position, 32).unsigned(member.bundle.sender, 32)
         _put_advertise(member.bundle, writer)
-        writer.fixed(member.bundle.signature, len(member.bundle.signature)).unsigned(len(member.proof), 8)
+        _put_if_any(member.bundle.signature, SIGNATURE_BYTES, writer)
+        writer.unsigned(len(member.proof), 8)
         for sibling in member.proof:
             writer.fixed(sibling, 32)
 
@@ -174,12 +180,12 @@ def _put_envelopes(envelopes: tuple[Envelope, ...], writer: Writer) -> None:
         writer.unsigned(envelope.peer, 32)
         for sealed in (envelope.shares, envelope.record):
             writer.fixed(prefixed(sealed), 4 + len(sealed))
-        writer.fixed(envelope.commitments, len(envelope.commitments))
+        _put_if_any(envelope.commitments, 2 * 32, writer)
 
 
 def _put_share_keys(message: ShareKeys, writer: Writer) -> None:
     _put_envelopes(message.envelopes, writer)
-    writer.fixed(message.own_commitments, len(message.own_commitments))
+    _put_if_any(message.own_commitments, 2 * 32, writer)
 
 
 def _put_deliver(message: Deliver, writer: Writer) -> None:
@@ -252,7 +258,7 @@ def encode(message: Message, header: Header) -> bytes:
     """WIR-1: the canonical bytes of `message`, header first; a client's signature, if it has one, last."""
     writer = unsigned(message, header)
     if isinstance(message, ClientMessage):
-        writer.fixed(message.signature, len(message.signature))
+        _put_if_any(message.signature, SIGNATURE_BYTES, writer)
     return writer.done()
 
 
