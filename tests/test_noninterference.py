@@ -29,7 +29,7 @@ from clip_ref.errors import ClipError, ContributionError
 from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import MaskedInput, TimeRecord, Unmask
 from clip_ref.params import Params
-from clip_ref.round import Assignment, Client, DropOut, Leg, RoundResult, Server, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, DropOut, Leg, RoundResult, Server, ids, run_round
 from clip_ref.values import ClientId, Floats, Ring, RingVector, Seed
 
 N, T = 5, 3
@@ -115,6 +115,8 @@ def view_of(
             entropy=digest(b"coins", le(coins, 8), le(u, 4)),
             identity=identity_of(u) if params.hardened else None,
             directory=faulty.directory(N) if params.hardened else NO_IDENTITIES,
+            session=faulty.SESSION,
+            journal=NO_JOURNAL,
         )
         for u in ids(N)
     }

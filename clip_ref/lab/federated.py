@@ -26,7 +26,7 @@ from clip_ref.layout import Kept, Layout, kept_count
 from clip_ref.messages import TimeRecord
 from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, SecurityLevel
 from clip_ref.rand import derive
-from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, RoundResult, Server, State, run_round
 from clip_ref.round.driver import Observer
 from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
@@ -391,6 +391,8 @@ class Run:
                 entropy=self._draw("entropy", number & 0xFFFFFFFF, number >> 32, u),
                 identity=self._identities.get(u),
                 directory=self.directory,
+                session=self.state.session,
+                journal=NO_JOURNAL,
             )
             for u in self.roster
         }

@@ -6,15 +6,18 @@ from typing import Any
 import attrs
 import numpy as np
 
-from clip_ref import graph
+from clip_ref import graph, wire
 from clip_ref.canonical import model_digest
+from clip_ref.errors import SERVER
 from clip_ref.messages import (
     Advertise,
     Agreed,
     Announce,
     ClientMessage,
     Consistent,
+    Header,
     MaskedInput,
+    Open,
     ShareKeys,
 )
 from clip_ref.oracle.case import Book
@@ -205,16 +208,27 @@ def _opened(book: Book) -> None:
     played, hardened = basic_play(), hardened_play()
 
     def variant(of: Play, **changed: Any) -> Told:
-        opened = of.message(B, Step.OPEN)
-        return of.tell(Step.OPEN, attrs.evolve(opened, context=attrs.evolve(opened.context, **changed)))
+        context = attrs.evolve(of.message(B, Step.OPEN).context, **changed)
+        return Told(Step.OPEN, wire.encode(Open(context), Header(context.session, context.round, SERVER)))
 
-    script = played.script(B)
-    out = {0: "server", 1: "argument"}
+    script, strict = played.script(B), hardened.script(B)
+    used_up = "RefusedOpenUsesUp"
     for comment, flag, opened in (
         ("another configuration", "ConfigNotChecked", variant(played, config=book.bytes("config"))),
         ("a directory, where there is none", "DirectoryNotChecked", variant(played, directory=book.bytes("directory"))),
     ):
-        client_case(book, comment, ("ROU-4",), played, B, flag, script=[opened, script[1]], errors=out)
+        client_case(book, comment, ("ROU-4",), played, B, flag, script=[opened], errors={0: "server"})
+        client_case(
+            book,
+            f"{comment}: refused, and the right one is taken",
+            ("ROU-4", *WHOLE),
+            played,
+            B,
+            flag,
+            used_up,
+            script=[opened, opened, script[1], *script],
+            errors={0: "server", 1: "server", 2: "argument"},
+        )
     client_case(
         book,
         "another directory",
@@ -222,11 +236,72 @@ def _opened(book: Book) -> None:
         hardened,
         B,
         "DirectoryNotChecked",
-        script=[variant(hardened, directory=book.bytes("directory")), hardened.script(B)[1]],
-        errors=out,
+        used_up,
+        script=[variant(hardened, directory=book.bytes("directory")), *strict],
+        errors={0: "server"},
     )
-    zero = attrs.evolve(played.message(B, Step.OPEN).context, round=RoundNumber(0))
-    first = attrs.evolve(played, state=attrs.evolve(played.state, round=RoundNumber(0)))
+    elsewhere = variant(hardened, session=book.bytes("session", 16))
+    client_case(
+        book,
+        "another session than the one that it was made for; the right one is taken",
+        ("ROU-22", "ROU-4"),
+        hardened,
+        B,
+        "AnySession",
+        used_up,
+        script=[elsewhere, *strict],
+        errors={0: "server"},
+    )
+    client_case(
+        book,
+        "another session after the right one: no second Open",
+        ("ROU-3",),
+        hardened,
+        B,
+        script=[strict[0], elsewhere, *strict[1:]],
+        errors={1: "server"},
+    )
+    client_case(
+        book,
+        "a refused Open, and a restart: nothing was written down",
+        ("ROU-4", "ROU-16", "ROU-22"),
+        hardened,
+        B,
+        used_up,
+        script=[elsewhere, Told(Step.RESTART, b""), *strict],
+        errors={0: "server"},
+    )
+    pinned = {"session": played.state.session}
+    client_case(book, "a session at `basic`, too", ("ROU-22",), played, B, **pinned)
+    client_case(
+        book,
+        "another session at `basic`, where one is named",
+        ("ROU-22", "ROU-4"),
+        played,
+        B,
+        "AnySession",
+        script=[variant(played, session=book.bytes("session", 16)), *script],
+        errors={0: "server"},
+        **pinned,
+    )
+    far = variant(played, session=book.bytes("session", 16))
+    client_case(book, "any session at `basic`, where none is named", ("ROU-22", "ROU-23"), played, B, script=[far])
+    for comment, session, rule in (
+        ("no session at `hardened`", None, "ROU-22"),
+        ("a session of 15 bytes", book.bytes("session", 15), "CTX-3"),
+    ):
+        flags = ("SessionNotAsked",) if session is None else ()
+        inputs = hardened.as_client(B, session=session)
+        book.invalid("round.client", rule, comment=comment, flags=flags, **inputs)
+    alone = "SecretsFromEntropyAlone"
+    for comment, changed in (
+        ("the same entropy under another model: other keys", {"model": book.bytes("model")}),
+        ("the same entropy in the next round: other keys", {"round": RoundNumber(4)}),
+        ("the same entropy with another history: other keys", {"history": book.bytes("history")}),
+        ("the same entropy with another target: other keys", {"target": 1}),
+    ):
+        client_case(book, comment, ("ROU-23",), played, B, alone, script=[variant(played, **changed)])
+    client_case(book, "the same entropy as ever: the same keys", ("ROU-23",), played, B, alone, script=[script[0]])
     client_case(
         book,
         "round 0 is not after any",
@@ -234,7 +309,7 @@ def _opened(book: Book) -> None:
         played,
         B,
         "AnyRound",
-        script=[first.tell(Step.OPEN, attrs.evolve(played.message(B, Step.OPEN), context=zero))],
+        script=[variant(played, round=RoundNumber(0))],
         errors={0: "server"},
     )
     client_case(
