@@ -448,7 +448,7 @@ def _swap(message: Message) -> list[tuple[Message, str]]:
 @pytest.mark.parametrize(("message", "header", "_data"), VECTORS)
 def test_ids_out_of_order_are_refused(message: Message, header: Header, _data: bytes) -> None:
     for bad, field in _swap(message):
-        with pytest.raises(ContributionError, match="must ascend strictly") as caught:
+        with pytest.raises(WireError, match="must ascend strictly") as caught:
             decode(encode(bad, header), expected=header, kind=type(bad), sizes=SIZES)
         assert (caught.value.rule, caught.value.culprit, caught.value.field) == ("WIR-4", header.sender, field)
 

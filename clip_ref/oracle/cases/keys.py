@@ -280,6 +280,10 @@ def _signatures(book: Book) -> None:
         comment, flags = f"an identity of {length} bytes", ("SecretLengthUnchecked",)
         book.invalid("keys.sign", "KEY-1", comment=comment, flags=flags, **inputs)
 
+    for length in (0, 31, 33, 64):
+        inputs = {"secret": book.bytes("secret"), "statement": book.bytes("statement", length)}
+        book.invalid("keys.sign", "KEY-7", comment=f"a statement of {length} bytes", flags=("AnythingSigned",), **inputs)
+
     secrets = {ClientId(u): SigningKey(book.bytes(f"identity of {u}")) for u in (0, 3, 8, LAST)}
     directory = {u: keys.identity_key(secret) for u, secret in secrets.items()}
     statement = Digest(book.bytes("statement"))
@@ -296,6 +300,8 @@ def _signatures(book: Book) -> None:
     for client in (0, LAST):
         signed = keys.sign(secret=secrets[ClientId(client)], statement=statement)
         good(f"that of the client with id {client}", signer=client, signature=signed)
+    longer = {"statement": book.bytes("statement", 33)}
+    book.invalid("keys.verify", "KEY-7", comment="over a statement of 33 bytes", **{**known, **longer})
     unchecked = "SignatureUnchecked"
     refused("over another statement", unchecked, statement=book.bytes("statement"))
     refused("of another client, who is in the directory too", "AnySignerAccepted", signer=8)
