@@ -100,6 +100,8 @@ def holder_weights(
     *, weights: Mapping[ClientId, int], held: Mapping[ClientId, NDArray[np.bool_]], size: int
 ) -> NDArray[np.int64]:
     """AGG-4: the same from the weight and the held coordinates of each client of U2: what `holder` scales by; int64[d]."""
+    if size < 0 or any(client not in held or held[client].shape != (size,) for client in weights):
+        raise PreconditionError(rule="AGG-4", detail=f"of each client with a weight bool[{size}] says what it holds")
     out = np.zeros(size, dtype=np.int64)
     for client, weight in weights.items():
         out += weight * held[client]

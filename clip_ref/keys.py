@@ -72,6 +72,8 @@ def _cipher(shared: bytes, ctx: Digest, purpose: str, sender: ClientId, receiver
 
 
 def _associated(ctx: Digest, purpose: str, sender: ClientId, receiver: ClientId) -> bytes:
+    if not purpose.isascii():
+        raise PreconditionError(rule="KEY-6", detail=f"a purpose is ASCII, got {purpose!r}")
     ids = sender.to_bytes(4, "little") + receiver.to_bytes(4, "little")
     return ctx + prefixed(purpose.encode("ascii")) + ids
 

@@ -349,7 +349,7 @@ def _directory(*clients: int) -> Directory:
 def test_signatures_are_rfc_8032(secret: str, public: str, text: str, signature: str) -> None:
     key = SigningKey(bytes.fromhex(secret))
     assert identity_key(key).hex() == public
-    assert sign(secret=key, statement=Digest(bytes.fromhex(text))).hex() == signature
+    assert key.handle.sign(bytes.fromhex(text)).hex() == signature  # of a length that `sign` refuses: KEY-7
 
 
 @pytest.mark.rule("KEY-7", "KEY-9")
@@ -428,3 +428,12 @@ def test_nothing_but_a_digest_is_signed_or_verified(length: int) -> None:
         sign(secret=secret, statement=statement)
     with pytest.raises(PreconditionError, match="KEY-7"):
         directory.verify(signer=ONE, signature=secret.handle.sign(statement), statement=statement)
+
+
+@pytest.mark.rule("KEY-6")
+def test_a_purpose_is_ascii() -> None:
+    known: dict[str, Any] = {"shared": bytes(32), "ctx": CTX, "purpose": "größe", "sender": ONE, "receiver": TWO}
+    with pytest.raises(PreconditionError, match="KEY-6: a purpose is ASCII"):
+        seal(b"plain", **known)
+    with pytest.raises(PreconditionError, match="KEY-6: a purpose is ASCII"):
+        unseal(bytes(21), **known)

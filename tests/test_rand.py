@@ -418,4 +418,8 @@ def test_a_negative_length_is_refused(length: int) -> None:
         expand(seed=Seed(bytes(32)), ring=Ring(32), length=length)
     with pytest.raises(PreconditionError, match="RND-6: a keystream has a length of 0 or more"):
         random_bytes(seed=Seed(bytes(32)), length=length)
-    assert len(expand(seed=Seed(bytes(32)), ring=Ring(32), length=0)) == len(random_bytes(seed=Seed(bytes(32)), length=0)) == 0
+    assert (
+        len(expand(seed=Seed(bytes(32)), ring=Ring(32), length=0))
+        == len(random_bytes(seed=Seed(bytes(32)), length=0))
+        == 0
+    )

@@ -20,6 +20,7 @@ def make(book: Book) -> None:
     """Sums, divisors, the next model."""
     _added(book)
     _held_by(book)
+    _held_by_nobody(book)
     _aggregated(book)
     _rounded(book)
     _refused(book)
@@ -83,6 +84,24 @@ def _held_by(book: Book) -> None:
             flags=("HoldersCounted",),
             weights={ClientId(u): w for u, w in weights.items()},
             held={ClientId(u): _bits(text) for u, text in held.items()},
+            size=size,
+        )
+
+
+def _held_by_nobody(book: Book) -> None:
+    known = {ClientId(3): _bits("1100")}
+    weights = {ClientId(3): 5, ClientId(7): 20}
+    for comment, held, size in (
+        ("of one client nobody says what it holds", known, 4),
+        ("too few coordinates", {**known, ClientId(7): _bits("110")}, 4),
+        ("fewer than no coordinates", {}, -1),
+    ):
+        book.invalid(
+            "aggregation.holder_weights",
+            "AGG-4",
+            comment=comment,
+            weights=weights if held else {},
+            held=held,
             size=size,
         )
 

@@ -282,7 +282,9 @@ def _signatures(book: Book) -> None:
 
     for length in (0, 31, 33, 64):
         inputs = {"secret": book.bytes("secret"), "statement": book.bytes("statement", length)}
-        book.invalid("keys.sign", "KEY-7", comment=f"a statement of {length} bytes", flags=("AnythingSigned",), **inputs)
+        book.invalid(
+            "keys.sign", "KEY-7", comment=f"a statement of {length} bytes", flags=("AnythingSigned",), **inputs
+        )
 
     secrets = {ClientId(u): SigningKey(book.bytes(f"identity of {u}")) for u in (0, 3, 8, LAST)}
     directory = {u: keys.identity_key(secret) for u, secret in secrets.items()}

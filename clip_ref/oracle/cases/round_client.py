@@ -45,6 +45,7 @@ from clip_ref.values import ClientId, RoundNumber
 
 def make(book: Book) -> None:
     """In the order of the round, each step as it should be and as it should not."""
+    _drawn(book)
     _clients(book)
     _order(book)
     _opened(book)
@@ -60,6 +61,27 @@ def make(book: Book) -> None:
 
 WHOLE = ("ROU-7", "ROU-4", "ROU-5", "ROU-6", "ROU-8", "MSK-5", "PAD-2", "COD-4", "COD-3")
 """What it takes to go through a round as a client."""
+
+
+def _drawn(book: Book) -> None:
+    """First of all: what every answer rests on."""
+    alone = "SecretsFromEntropyAlone"
+    client_case(book, "what a client draws", ("ROU-23",), basic_play(), B, alone, script=basic_play().script(B)[:1])
+    for changed, comment in (
+        ({"model": book.bytes("model")}, "the same entropy under another model: other keys"),
+        ({"round": RoundNumber(4)}, "the same entropy in the next round: other keys"),
+        ({"history": book.bytes("history")}, "the same entropy with another history: other keys"),
+        ({"session": book.bytes("session", 16)}, "the same entropy in another session: other keys"),
+        ({"target": 1}, "the same entropy with another target: other keys"),
+    ):
+        opening = opened_otherwise(basic_play(), **changed)
+        client_case(book, comment, ("ROU-23",), basic_play(), B, alone, script=[opening])
+
+
+def opened_otherwise(of: Play, **changed: Any) -> Told:
+    """Another `Open` than the round's."""
+    context = attrs.evolve(of.message(B, Step.OPEN).context, **changed)
+    return Told(Step.OPEN, wire.encode(Open(context), Header(context.session, context.round, SERVER)))
 
 
 def _clients(book: Book) -> None:
@@ -206,11 +228,7 @@ def _order(book: Book) -> None:
 
 def _opened(book: Book) -> None:
     played, hardened = basic_play(), hardened_play()
-
-    def variant(of: Play, **changed: Any) -> Told:
-        context = attrs.evolve(of.message(B, Step.OPEN).context, **changed)
-        return Told(Step.OPEN, wire.encode(Open(context), Header(context.session, context.round, SERVER)))
-
+    variant = opened_otherwise
     script, strict = played.script(B), hardened.script(B)
     used_up = "RefusedOpenUsesUp"
     for comment, flag, opened in (
@@ -293,15 +311,6 @@ def _opened(book: Book) -> None:
         flags = ("SessionNotAsked",) if session is None else ()
         inputs = hardened.as_client(B, session=session)
         book.invalid("round.client", rule, comment=comment, flags=flags, **inputs)
-    alone = "SecretsFromEntropyAlone"
-    for comment, changed in (
-        ("the same entropy under another model: other keys", {"model": book.bytes("model")}),
-        ("the same entropy in the next round: other keys", {"round": RoundNumber(4)}),
-        ("the same entropy with another history: other keys", {"history": book.bytes("history")}),
-        ("the same entropy with another target: other keys", {"target": 1}),
-    ):
-        client_case(book, comment, ("ROU-23",), played, B, alone, script=[variant(played, **changed)])
-    client_case(book, "the same entropy as ever: the same keys", ("ROU-23",), played, B, alone, script=[script[0]])
     client_case(
         book,
         "round 0 is not after any",

@@ -60,6 +60,7 @@ export const aggregate = (total, model, params, survivors, held) => {
 
 /** AGG-4: the weight of each coordinate's holders; `weights` and `held` by client. */
 export const holderWeights = (weights, held, size) => {
+  need(size >= 0, 'AGG-4', 'a size is at least 0');
   const sums = new Array(size).fill(0);
   for (const [id, weight] of weights) {
     const holds = held.get(id);
