@@ -578,7 +578,12 @@ class Client:
         }
         self_seed = keys.self_mask_seed(self_seed=self._self_seed, me=self.me, ctx=ctx)
         masked = masking.mask(
-            ring=encoding.ring, update=padded, self_seed=self_seed, pair_seeds=pair_seeds, sender=self.me
+            ring=encoding.ring,
+            update=padded,
+            self_seed=self_seed,
+            pair_seeds=pair_seeds,
+            sender=self.me,
+            overwrite=True,
         )
         self.masking_work = Work(
             scalar_multiplications=len(pair_seeds), mask_bytes=(len(pair_seeds) + 1) * masked.nbytes, coded=len(delta)

@@ -302,8 +302,6 @@ def _signatures(book: Book) -> None:
     for client in (0, LAST):
         signed = keys.sign(secret=secrets[ClientId(client)], statement=statement)
         good(f"that of the client with id {client}", signer=client, signature=signed)
-    longer = {"statement": book.bytes("statement", 33)}
-    book.invalid("keys.verify", "KEY-7", comment="over a statement of 33 bytes", **{**known, **longer})
     unchecked = "SignatureUnchecked"
     refused("over another statement", unchecked, statement=book.bytes("statement"))
     refused("of another client, who is in the directory too", "AnySignerAccepted", signer=8)
@@ -322,3 +320,5 @@ def _signatures(book: Book) -> None:
         directory={**directory, ClientId(3): directory[ClientId(3)][:31]},
     )
     refused("a key in the directory that is no point", unchecked, directory={**directory, ClientId(3): little(2)})
+    longer: dict[str, Any] = {**known, "statement": book.bytes("statement", 33)}
+    book.invalid("keys.verify", "KEY-7", comment="over a statement of 33 bytes", **longer)

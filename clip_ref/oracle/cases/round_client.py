@@ -289,7 +289,7 @@ def _opened(book: Book) -> None:
         script=[elsewhere, Told(Step.RESTART, b""), *strict],
         errors={0: "server"},
     )
-    pinned = {"session": played.state.session}
+    pinned: dict[str, Any] = {"session": played.state.session}
     client_case(book, "a session at `basic`, too", ("ROU-22",), played, B, **pinned)
     client_case(
         book,
