@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
@@ -44,6 +44,28 @@ TRAINING_WRITERS: Final = 10
 
 def _refuse(detail: str, rule: str = "TRN-1") -> PreconditionError:
     return PreconditionError(rule=rule, detail=detail)
+
+
+@attrs.frozen
+class Tally:
+    """What a model made of a test set."""
+
+    right: tuple[int, ...]
+    """How many examples of each class it classified right, counts."""
+
+    seen: tuple[int, ...]
+    """How many of each class there are, counts."""
+
+    def accuracy(self, classes: Collection[int] | None = None) -> float:
+        """The share of the examples of these classes, or of all, that it classified right, 0 … 1.
+
+        Raises `PreconditionError` (TRN-1) if there is no example of them.
+        """
+        chosen = range(len(self.seen)) if classes is None else [c for c in classes if c < len(self.seen)]
+        total = sum(self.seen[c] for c in chosen)
+        if not total:
+            raise _refuse(f"the test has no example of the classes {sorted(chosen)}")
+        return sum(self.right[c] for c in chosen) / total
 
 
 @attrs.frozen(kw_only=True)
