@@ -338,10 +338,10 @@ class Server:
             return np.ones(self._layout.size, dtype=bool)
         if not hasattr(self, "_selector"):
             history = self._state.history
-            if history is None:
-                raise PreconditionError(rule="ROU-13", detail="a client claims to have pruned, but there is no history")
             policy = self.params.policy
-            scores = invariance.score(model=self._state.model, history=history, layout=self._layout, mode=policy.score)
+            if history is None and policy.needs_history:
+                raise PreconditionError(rule="ROU-13", detail="a client claims to have pruned, but there is no history")
+            scores = invariance.score(model=self._state.model, history=history, layout=self._layout, mode=policy.scored)
             self.work += Work(scored=self._layout.size)
             self._selector = selection.selector(
                 scores=scores, policy=policy, entropy=self._ctx, round=self.context.round
