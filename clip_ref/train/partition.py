@@ -1,5 +1,6 @@
 """Partitions: which client has which examples. From seeds alone, by streams that never change.   Spec: training, rule TRN-8."""
 
+import heapq
 import itertools
 from collections.abc import Sequence
 from random import Random
@@ -88,16 +89,26 @@ def dirichlet(*, labels: Indices, clients: int, alpha: float, seed: int) -> list
 
 
 def devices(*, labels: Indices, clients: int, slow: Sequence[int], share: float, seed: int) -> list[Indices]:
-    """The slow clients hold `share` of all examples of two classes, evenly; the rest is dealt at random, evenly to all."""
+    """The slow clients hold `share` of all examples of two classes, evenly; the rest is dealt at random to whoever has fewest.
+
+    So all have as many, unless the slow ones' classes alone are more than that: no device is slow for having more.
+    """
     if not slow:
         raise _refuse("a partition by devices needs slow clients: ask for --stragglers")
     order, own = shuffled(len(labels), seed=seed).tolist(), slow_classes(labels=labels, seed=seed)
     theirs = [k for k in order if labels[k] in own]
     theirs = theirs[: round(share * len(theirs))]
     taken = set(theirs)
-    parts = [[k for k in order if k not in taken][client::clients] for client in range(clients)]
+    parts: list[list[int]] = [[] for _ in range(clients)]
     for turn, client in enumerate(slow):
         parts[client] += theirs[turn :: len(slow)]
+    fewest = [(len(part), client) for client, part in enumerate(parts)]
+    heapq.heapify(fewest)
+    for k in order:
+        if k not in taken:
+            size, client = heapq.heappop(fewest)
+            parts[client].append(k)
+            heapq.heappush(fewest, (size + 1, client))
     return _nobody_without(parts)
 
 
