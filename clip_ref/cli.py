@@ -149,7 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--rounds", type=int, default=12, help="how many rounds (default: 12)")
     train.add_argument(
-        "--fleet", default="paper", help="paper, compute, network, uniform, or a JSON file (default: paper)"
+        "--fleet",
+        default="paper",
+        metavar="FLEET",
+        help="paper, compute, network, uniform, both, net4g, net3g, net2g, cpu1v4, worst, or a JSON file; then, if wanted, "
+        "behaviour: +jitter:0.1 +churn:0.3 +liars:0.1x3 +stragglers:0.5 +median:3 (default: paper)",
     )
     train.add_argument(
         "--clock",
