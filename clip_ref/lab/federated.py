@@ -1,10 +1,11 @@
-"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-7."""
+"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-9."""
 
 import csv
 import functools
 import io
 import json
 import math
+import statistics
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,7 @@ from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_r
 from clip_ref.round.driver import Observer
 from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
-from clip_ref.sim.fleet import Fleet, load_fleet
+from clip_ref.sim.fleet import Fleet, load_fleet, slow_clients
 from clip_ref.train.data import Source, load_task
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
@@ -76,19 +77,19 @@ class RunConfig:
     """The method's name."""
 
     clients: int = 20
-    """n, 2 … 500."""
+    """n, 2 … 500: how many take part in each round."""
 
     neighbours: int = 0
     """k on a graph; 0: a clique, and with more clients than a clique can have, the k that GRA-9 wants."""
 
     stragglers: int = 4
-    """How many clients are slow: at most half."""
+    """How many clients are slow: at most half. A fleet that says which share of them is slow goes before it."""
 
     rounds: int = 12
     """How many rounds, at least 1."""
 
     fleet: str = "paper"
-    """A fleet's name, or the path of a file that describes one."""
+    """A fleet's name, or the path of a file that describes one; and behaviour, as in `paper+jitter:0.1+churn:0.3`."""
 
     clock: Clock = Clock.MACS
     """What a fit takes."""
@@ -114,8 +115,7 @@ class RunConfig:
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
-        load_task(self.source()).clients(self.clients)
-        self.load_fleet()
+        load_task(self.source()).clients(self.population if self.clients > 0 else self.clients)
         left = len(self.roster())
         if left < 2:
             raise PreconditionError(
@@ -125,8 +125,13 @@ class RunConfig:
         self.params(left)
 
     def load_fleet(self) -> Fleet:
-        """Who has which device and network."""
+        """Who has which device and network, and how that changes."""
         return load_fleet(self.fleet, clients=self.clients, stragglers=self.stragglers, seed=self.seed)
+
+    @property
+    def population(self) -> int:
+        """N: among how many clients the data are dealt; with churn more than take part in a round."""
+        return len(self.load_fleet().clients)
 
     def source(self) -> Source:
         """Which data, and how they are dealt."""
@@ -139,16 +144,16 @@ class RunConfig:
             slow=self.load_fleet().stragglers if self.partition.startswith("devices") else (),
         )
 
-    def roster(self) -> list[ClientId]:
-        """Who is invited to every round, ascending."""
-        excluded = self.load_fleet().stragglers if find_method(self.method).excludes else ()
-        return [ClientId(u) for u in range(self.clients) if u not in excluded]
+    def roster(self, round: int = 1) -> list[ClientId]:
+        """LAB-8: who is invited to this round, ascending; in each round as many."""
+        return roster(self.load_fleet(), method=self.method, round=round)
 
     def params(self, clients: int) -> Params:
         """LAB-7: what the parties of the run agree on, `clients` of them."""
         policy = find_method(self.method).policy
         if policy.straggler_share:
-            share = -(-1000 * self.stragglers // self.clients)
+            slow = slow_clients(self.load_fleet().behaviour, clients=self.clients, asked=self.stragglers)
+            share = -(-1000 * slow // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
         policy = attrs.evolve(policy, deadline=self.deadline)
         encoding = Encoding()
@@ -165,6 +170,12 @@ class RunConfig:
     def as_dict(self) -> dict[str, Any]:
         """Every field, as JSON has it."""
         return attrs.asdict(self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v)
+
+
+def roster(fleet: Fleet, *, method: str, round: int) -> list[ClientId]:
+    """LAB-8: whom `method` invites to this round, ascending: those present, or of the fast alone as many as they would be."""
+    excluded = fleet.stragglers if find_method(method).excludes else ()
+    return [ClientId(u) for u in fleet.present(round, excluded=excluded)]
 
 
 @attrs.frozen(kw_only=True)
@@ -191,6 +202,12 @@ class RoundRow:
 
     accuracy: float
     """On the unseen test, 0 … 1, after the round."""
+
+    present: str
+    """Who was invited, ids in ascending order."""
+
+    without_model: int
+    """How many of them lacked the history model, and hence kept everything."""
 
     survivors: int
     """|U3|."""
@@ -225,13 +242,13 @@ class RoundRow:
 
 @attrs.frozen
 class Memory:
-    """What a client remembers from the last round that it took part in."""
+    """What a client remembers from the rounds that it took part in."""
 
-    observed: Observed
-    """Its times."""
+    observed: tuple[Observed, ...]
+    """Its times in the last of them, the latest last; as many as it declares the median of."""
 
     straggler: bool
-    """Its status."""
+    """Its status in the last one."""
 
 
 def plain_sum(
@@ -300,23 +317,31 @@ class Run:
     def __init__(self, *, config: RunConfig, pool: Pool, initial: Floats | None = None) -> None:
         """A run before its first round, from `initial` (float32[d]) or from the model that the seed draws."""
         self.config, self._pool = config, pool
-        self.roster = config.roster()
-        self.params = config.params(len(self.roster))
-        self.layout: Layout = pool.layout
         self.fleet = config.load_fleet()
+        self.params = config.params(len(config.roster()))
+        self.layout: Layout = pool.layout
         task = load_task(config.source())
         self._training = task.training
         hardened = self.params.hardened
-        self._identities = {u: SigningKey(self._draw("identity", u)) for u in self.roster} if hardened else {}
+        excluded = self.fleet.stragglers if find_method(config.method).excludes else ()
+        members = [ClientId(u) for u in range(len(self.fleet.clients)) if u not in excluded]
+        self._identities = {u: SigningKey(self._draw("identity", u)) for u in members} if hardened else {}
         self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
-        self._examples = [len(labels) for _, labels in task.clients(config.clients)]
-        self._nominal = task.nominal(config.clients)
+        self._examples = [len(labels) for _, labels in task.clients(config.population)]
+        self._nominal = task.nominal(config.population)
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
         self.rows: list[RoundRow] = []
         self.timeline: Timeline | None = None
         self._memory: dict[ClientId, Memory] = {}
+        self._holders: frozenset[ClientId] = frozenset()
+        """Who was sent the history model: all others keep an older one, if any, that no round goes back to."""
         self._macs_at = {keep: self.layout.shrunk(self._first(keep)).macs() for keep in self.params.policy.grid}
+
+    @property
+    def roster(self) -> list[ClientId]:
+        """Who is invited to the next round, ascending."""
+        return roster(self.fleet, method=self.config.method, round=self.state.round)
 
     def _draw(self, purpose: str, *ids: int) -> bytes:
         """32 bytes from the run's seed. A real client would take them from its operating system."""
@@ -337,9 +362,9 @@ class Run:
             best = seconds[keep] = min(best, seconds[keep])
         return seconds
 
-    def _fit(self, client: int, keep: int, macs: int) -> Microseconds:
-        """What training takes a client: nominal work, its whole shard times the epochs."""
-        device = self.fleet.clients[client].device
+    def _fit(self, fleet: Fleet, client: int, keep: int, macs: int) -> Microseconds:
+        """What training takes a client of this fleet: nominal work, its whole shard times the epochs."""
+        device = fleet.clients[client].device
         examples, epochs = self._nominal[client], self._training.epochs
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
@@ -352,24 +377,28 @@ class Run:
         return mac_fit(device=device, macs_per_example=macs, examples=examples, epochs=epochs)
 
     def _predictions(self, client: int) -> tuple[int, ...]:
-        """The client's own calibration: its fit at each keep level."""
-        return tuple(self._fit(client, keep, macs) for keep, macs in self._macs_at.items())
+        """LAB-9: the client's own calibration: its fit at each keep level, without the jitter of any round."""
+        return tuple(self._fit(self.fleet, client, keep, macs) for keep, macs in self._macs_at.items())
 
     def _weight(self, client: int) -> int:
         return weight_of(examples=self._examples[client], encoding=self.params.encoding)
 
     def _record(self, client: ClientId) -> TimeRecord:
+        """LAB-9, FLT-11: what a client says of itself: medians of the times that it remembers, and its calibration."""
         memory = self._memory.get(client)
-        times = memory.observed if memory else Observed(*[Microseconds(0)] * 5)
+        seen = [attrs.astuple(times) for times in memory.observed] if memory else [(0,) * 5]
+        down, select, _, mask, up = (
+            self.fleet.declared(client, statistics.median_low(x)) for x in zip(*seen, strict=True)
+        )
         return TimeRecord(
             has_time=memory is not None,
             has_model=False,
             was_straggler=memory is not None and memory.straggler,
-            down=times.down,
-            select=times.select,
-            mask=times.mask,
-            up=times.up,
-            fit=self._predictions(client),
+            down=down,
+            select=select,
+            mask=mask,
+            up=up,
+            fit=tuple(self.fleet.declared(client, fit) for fit in self._predictions(client)),
             weight=self._weight(client),
             entropy=b"",
         )
@@ -379,20 +408,20 @@ class Run:
 
         `observe` is told of every message, as the server saw it.
         """
-        number, history = self.state.round, self.state.history
-        records = {u: self._record(u) for u in self.roster}
+        number, history, roster = self.state.round, self.state.history, self.roster
+        records = {u: self._record(u) for u in roster}
         clients = {
             u: Client(
                 me=u,
                 params=self.params,
                 layout=self.layout,
                 record=records[u],
-                history=history,
+                history=history if u in self._holders else None,
                 entropy=self._draw("entropy", number & 0xFFFFFFFF, number >> 32, u),
                 identity=self._identities.get(u),
                 directory=self.directory,
             )
-            for u in self.roster
+            for u in roster
         }
         transcript = Transcript()
         updates: dict[ClientId, Floats] = {}
@@ -415,6 +444,8 @@ class Run:
         row = self._row(result, updates, records, transcript)
         target = graph.target(histogram=result.aggregate.histogram, params=self.params)
         self.state = self.state.completed(result.aggregate.model, target=target)
+        if self.state.history is not history:
+            self._holders = frozenset(result.assignments)
         self.rows.append(row)
         return row
 
@@ -431,20 +462,22 @@ class Run:
     ) -> RoundRow:
         assignments = result.assignments
         macs = {u: self.layout.shrunk(a.kept).macs() for u, a in assignments.items()}
-        fits = {int(u): self._fit(u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
+        today = self.fleet.at(self.state.round)
+        fits = {int(u): self._fit(today, u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
         not_before = next(iter(assignments.values())).not_before
-        self.timeline = self._simulate(result, fits, not_before)
+        self.timeline = self._simulate(today, result, fits, not_before)
         full = self.layout.macs()
-        unpruned = self._simulate(result, {int(u): self._fit(u, 1000, full) for u in assignments})
+        unpruned = self._simulate(today, result, {int(u): self._fit(today, u, 1000, full) for u in assignments})
         slow = [u for u in self.fleet.stragglers if u in assignments]
         verdicts = {u: a.verdict for u, a in sorted(assignments.items())}
         neurons = sum(x.neurons for x in self.layout.layers)
         kept = min(sum(map(len, a.kept.values())) for a in assignments.values())
-        self._memory = {
-            u: Memory(self.timeline.observed(u), assignments[u].verdict.straggler)
-            for u in assignments
-            if u in result.u3
-        }
+        invited = sorted(records)
+        without = sum(u not in self._holders for u in invited)
+        for u in result.u3:
+            before = self._memory[u].observed if u in self._memory else ()
+            observed = (*before, self.timeline.observed(u))[-self.fleet.behaviour.median :]
+            self._memory[u] = Memory(observed, assignments[u].verdict.straggler)
         took = self.timeline.end / 1e6
         return RoundRow(
             method=self.config.method,
@@ -454,6 +487,8 @@ class Run:
             unpruned_seconds=unpruned.end / 1e6,
             bound=round_bound(timeline_full=unpruned, stragglers=slow),
             accuracy=self._pool.evaluate(result.aggregate.model),
+            present=" ".join(map(str, invited)),
+            without_model=without,
             survivors=len(result.u3),
             target_us=next(iter(assignments.values())).plan.target,
             stragglers=" ".join(str(u) for u, verdict in verdicts.items() if verdict.straggler),
@@ -462,13 +497,15 @@ class Run:
             secure_sum=result.sum_digest.hex(),
             plain_sum=self._plain_sum(result, updates, records).hex(),
             upload_bytes=" ".join(map(str, transcript.upload_lengths())),
-            one_shape=len(transcript.shapes(self.roster)) == 1,
+            one_shape=len(transcript.shapes(invited)) == 1,
             not_before_seconds=not_before / 1e6,
         )
 
-    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0) -> Timeline:
+    def _simulate(
+        self, fleet: Fleet, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0
+    ) -> Timeline:
         return simulate(
-            fleet=self.fleet,
+            fleet=fleet,
             costs={int(u): legs for u, legs in result.costs.items()},
             fits=fits,
             server_work=result.server_work,
@@ -500,7 +537,8 @@ class Run:
             "round": self.state.round,
             "target": self.state.target,
             "rows": [attrs.asdict(row) for row in self.rows],
-            "memory": {str(u): [*attrs.astuple(m.observed), m.straggler] for u, m in self._memory.items()},
+            "memory": {str(u): [m.straggler, *map(attrs.astuple, m.observed)] for u, m in self._memory.items()},
+            "holders": sorted(self._holders),
             "seconds_at": {str(keep): seconds for keep, seconds in self._seconds_at.items()},
         }
         packed = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
@@ -521,8 +559,10 @@ class Run:
             want, have = config.as_dict(), header["config"]
             rows = [RoundRow(**row) for row in header["rows"]]
             memory = {
-                ClientId(int(u)): Memory(Observed(*map(Microseconds, m[:5])), m[5]) for u, m in header["memory"].items()
+                ClientId(int(u)): Memory(tuple(Observed(*map(Microseconds, times)) for times in seen), straggler)
+                for u, (straggler, *seen) in header["memory"].items()
             }
+            holders = frozenset(ClientId(u) for u in header["holders"])
             seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
             next_round, fleet, target = RoundNumber(header["round"]), header["fleet"], header["target"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -541,7 +581,7 @@ class Run:
                 detail=f"{path} belongs to another run: fleet {config.fleet} was another one when it began",
             )
         run.state = State(run.state.session, next_round, model, history, target)
-        run.rows, run._memory, run._seconds_at = rows, memory, seconds_at
+        run.rows, run._memory, run._holders, run._seconds_at = rows, memory, holders, seconds_at
         return run
 
 

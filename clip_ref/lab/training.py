@@ -66,7 +66,7 @@ def train(
     saved = None if init is None else modelfile.load(init)
     if saved is not None and saved.task != config.task:
         raise PreconditionError(rule="LAB-1", detail=f"{init} is a model for {saved.task}, not for {config.task}")
-    with Pool(config.source(), clients=config.clients, workers=workers) as pool:
+    with Pool(config.source(), clients=config.population, workers=workers) as pool:
         if saved is not None:
             saved.check(layout=pool.layout)
         if resume:
