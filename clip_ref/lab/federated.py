@@ -459,7 +459,7 @@ class Run:
         return weight_of(examples=self._examples[client], encoding=self.params.encoding)
 
     def _record(self, client: ClientId) -> TimeRecord:
-        """LAB-9: what a client says of itself: the median of the times that it remembers, and its own calibration."""
+        """LAB-9, FLT-11: what a client says of itself: medians of the times that it remembers, and its calibration."""
         memory = self._memory.get(client)
         seen = [attrs.astuple(times) for times in memory.observed] if memory else [(0,) * 5]
         down, select, _, mask, up = (

@@ -243,22 +243,28 @@ def _work(connection: Connection, runs: Path) -> None:
 
 
 def gather(
-    configs: Sequence[RunConfig], *, runs: Path, workers: int, report: Callable[[str], None] = lambda word: None
+    configs: Sequence[RunConfig],
+    *,
+    runs: Path,
+    workers: int,
+    seconds: float | None = None,
+    report: Callable[[str], None] = lambda word: None,
 ) -> dict[str, Record]:
     """EXP-2: every one of `configs`, by key: those that are finished from their files, the others run, `workers` at a time.
 
+    After `seconds`, if given, those under way are left to their checkpoints, and what is finished is returned.
     `report` is told of each round, and of each finished run's rounds at once, so that it is called Σ rounds times in all.
     The order of `configs` is that in which they are begun. Raises what a run raises; `ClipError` (EXP-2) if a process dies.
     What was finished stays.
     """
     todo: deque[RunConfig] = deque()
+    started = time.monotonic()
     done = finished(configs, runs=runs)
-    for key, config in {key_of(config): config for config in configs}.items():
-        if key in done:
+    for config in configs:
+        if key_of(config) in done:
             for _ in range(config.rounds):
                 report("from a file")
-        else:
-            todo.append(config)
+    todo.extend(config for key, config in {key_of(config): config for config in configs}.items() if key not in done)
     runs.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
     processes: dict[Connection, SpawnProcess] = {}
@@ -273,7 +279,10 @@ def gather(
             ours.send(todo.popleft())
         busy = set(processes)
         while busy:
-            for ready in wait(list(busy)):
+            left = None if seconds is None else started + seconds - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            for ready in wait(list(busy), timeout=left):
                 connection = cast("Connection", ready)
                 try:
                     told = cast("Told | ClipError", connection.recv())
@@ -299,4 +308,5 @@ def gather(
             process.terminate()
             process.join()
             connection.close()
-    return done
+    keys = dict.fromkeys(key_of(config) for config in configs)
+    return {key: done[key] for key in keys if key in done}
