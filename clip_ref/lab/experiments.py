@@ -23,7 +23,7 @@ SHAPES: Final = {
     # task: rounds, examples, evaluate_every, the partition of the paper's table
     "digits": (12, None, 1, "natural"),
     "cifar10": (26, 5000, 2, "iid"),
-    "mnist": (20, 3000, 1, "dirichlet:0.5"),
+    "mnist": (20, 3000, 2, "iid"),
     "femnist": (30, 5000, 2, "natural"),
     "shakespeare": (20, 5000, 2, "natural"),
 }
@@ -135,6 +135,7 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
         "method": "none",
         "partition": partition,
         "examples": examples,
+        "fleet": "table",
         "rounds": 6 if quick else rounds,
         "evaluate_every": 1 if quick else every,
     }
@@ -207,14 +208,14 @@ def _threshold(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]
 
 
 BREAKING: Final = (
-    "paper",
-    "paper+stragglers:0.5",
+    "table",
+    "table+stragglers:0.5",
     "cpu1v4",
     "worst",
-    "paper+liars:0.1x3",
-    "paper+liars:0.2x3",
-    "paper+liars:0.1x0.3",
-    "paper+liars:0.2x0.3",
+    "table+liars:0.1x3",
+    "table+liars:0.2x3",
+    "table+liars:0.1x0.3",
+    "table+liars:0.2x0.3",
 )
 """The paper's fleet; half of it slow; 1 against 4 GHz; 1 GHz on 2G against 4 GHz on 5G; some who say thrice, or a third."""
 
@@ -237,7 +238,7 @@ def _churn(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Who comes and goes, and links and processors that fluctuate: scores with gaps, and scores that need no history."""
     rules = ("none", "clip-paper", "clip-gaps", "clip-levels", "clip")
     fleets = [
-        f"paper{f'+churn:{churn}' * (churn != '0')}+jitter:0.1/0.2{median}"
+        f"table{f'+churn:{churn}' * (churn != '0')}+jitter:0.1/0.2{median}"
         for churn in (("0.3",) if quick else CHURN)
         for median in ("", "+median:3")
     ]
