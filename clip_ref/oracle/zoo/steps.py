@@ -388,7 +388,7 @@ def _(original: Original) -> Original:
     name="SelfMaskLeftOut",
 )
 def _(original: Original) -> Original:
-    def mask(*, ring: Any, update: Any, self_seed: Any, pair_seeds: Any, sender: Any) -> Any:
+    def mask(*, ring: Any, update: Any, self_seed: Any, pair_seeds: Any, sender: Any, **_: Any) -> Any:
         masked = original(ring=ring, update=update, self_seed=self_seed, pair_seeds=pair_seeds, sender=sender)
         return masking.unmask(ring=ring, total=masked, self_seeds=[self_seed], dangling={})
 
