@@ -182,8 +182,9 @@ class Behaviour:
         ):
             if not _is_number(value) or not 0 <= value <= largest:
                 raise PreconditionError(rule="FLT-7", detail=f"{name} is a number 0 … {largest:g}, got {value!r}")
-        for name, value in (("the factor of liars", self.lie), ("slow_down", self.slow_down)):
-            if value is not None and (not _is_number(value) or not 0 < value < math.inf):
+        slow_down = 1.0 if self.slow_down is None else self.slow_down
+        for name, value in (("the factor of liars", self.lie), ("slow_down", slow_down)):
+            if not _is_number(value) or not 0 < value < math.inf:
                 raise PreconditionError(rule="FLT-7", detail=f"{name} is a finite number above 0, got {value!r}")
         if type(self.median) is not int or self.median % 2 == 0 or not 0 < self.median <= MAX_MEDIAN:
             raise PreconditionError(

@@ -358,7 +358,7 @@ def test_everybody_is_present_equally_often() -> None:
 
 @pytest.mark.rule("FLT-2")
 @pytest.mark.parametrize(
-    ("clients", "share", "slow"), [(20, 0.2, 4), (50, 0.2, 10), (12, 0.2, 2), (5, 0.5, 2), (10, 0, 0)]
+    ("clients", "share", "slow"), [(20, 0.2, 4), (50, 0.2, 10), (14, 0.2, 2), (100, 0.29, 29), (5, 0.5, 2), (10, 0, 0)]
 )
 def test_a_share_of_stragglers_goes_before_what_is_asked_for(clients: int, share: float, slow: int) -> None:
     found = fleet(f"compute+stragglers:{share}", clients=clients, stragglers=1)
