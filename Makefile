@@ -42,7 +42,7 @@ bench-peers: .venv-peers/made  ## the same work by Flower's SecAgg+, in the same
 arrivals: .venv/test  ## what arrival times tell about who is slow; a minute, for spec/deadline.md
 	$(BIN)/python benchmarks/arrivals.py $(ARRIVALS)
 
-real-round: .venv/train .venv/test  ## the simulator against processes with quotas and shaped links; 5 minutes, as root
+real-round: .venv/train .venv/test  ## the simulator against processes with quotas and shaped links; 8 minutes, as root
 	PYTHONPATH=benchmarks $(BIN)/python -m real_round $(REAL_ROUND)
 
 faults: .venv/test  ## small rounds with faults, from where the last sitting stopped; FAULTS='--seconds 180'

@@ -13,10 +13,13 @@ from typing import Final
 from real_round import host
 from real_round.parties import PartyFailed
 from real_round.report import TOLERANCE, figures, lines, machine, worst
-from real_round.scene import SCENES
+from real_round.scene import DEADLINE, PLAIN, SCENES, SILENT
 from real_round.stage import SEAT, play
 
 RESULT: Final = Path(__file__).parent.parent / "results" / "real_round.json"
+
+USUAL: Final = (PLAIN.name, PLAIN.name, PLAIN.name, DEADLINE.name, SILENT.name)
+"""What is played if nothing is asked for."""
 
 
 def _ended(number: int, frame: FrameType | None) -> None:
@@ -25,8 +28,7 @@ def _ended(number: int, frame: FrameType | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="real_round", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scene", choices=SCENES, action="append", help="play this one; again for more; default: all")
-    parser.add_argument("--sittings", type=int, default=1, metavar="K", help="play each K times; default: %(default)s")
+    parser.add_argument("--scene", choices=SCENES, action="append", help=f"again for more; default: {', '.join(USUAL)}")
     parser.add_argument("--out", type=Path, default=RESULT, help="where the figures go; default: %(default)s")
     chosen = parser.parse_args(arguments)
     reason = host.why_not()
@@ -35,14 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     signal.signal(signal.SIGTERM, _ended)
     sittings = []
-    for _ in range(chosen.sittings):
-        for name in chosen.scene or SCENES:
-            try:
-                sittings.append(figures(play(SCENES[name])))
-            except (PartyFailed, host.NotPermitted) as error:
-                print(f"{name}: {error}", file=sys.stderr)
-                return 2
-            print(lines(sittings[-1]), flush=True)
+    for name in chosen.scene or USUAL:
+        try:
+            sittings.append(figures(play(SCENES[name])))
+        except (PartyFailed, host.NotPermitted) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2
+        print(lines(sittings[-1]), flush=True)
     found = {"machine": machine(), "tolerance": TOLERANCE, "sittings": sittings}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     partial = chosen.out.with_name(f"{chosen.out.name}.part")

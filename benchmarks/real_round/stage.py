@@ -138,12 +138,12 @@ def play(scene: Scene, *, confined: bool = True) -> Played:
         tuple(logs[0]),
         by_client,
         local.accuracy(logs[0][-1].model),
-        all(_sum_is_exact(scene, local, k, log, by_client) for k, log in enumerate(logs[0])),
+        all(sum_is_exact(scene, local, k, log, by_client) for k, log in enumerate(logs[0])),
         throttled,
     )
 
 
-def _sum_is_exact(
+def sum_is_exact(
     scene: Scene, local: Local, at: int, log: ServerLog, clients: Mapping[ClientId, Sequence[ClientLog]]
 ) -> bool:
     """Whether the sum of one round is what the survivors trained, added up in the clear."""
