@@ -5,6 +5,7 @@ import socket
 import struct
 import termios
 import time
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -71,5 +72,7 @@ class Link:
             view = view[count:]
 
     def close(self) -> None:
-        """End it."""
+        """End it; whoever waits for a message on it, waits no longer."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
