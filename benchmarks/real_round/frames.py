@@ -35,6 +35,7 @@ class Link:
     """One end of a connection. One thread may send while another receives."""
 
     def __init__(self, connected: socket.socket) -> None:
+        connected.settimeout(None)  # the other end may be long at work
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connected
 

@@ -280,7 +280,6 @@ class ServerParty:
         self._links: dict[ClientId, Link] = {}
         while len(self._links) < clients:
             connected, _ = self._socket.accept()
-            connected.settimeout(None)
             link = Link(connected)
             self._links[ClientId(link.receive().data[0])] = link
 
