@@ -74,22 +74,35 @@ def encode_scaled(
 ) -> RingVector:
     """COD-5: as `encode`, with each value scaled by min(total/holders, cap), rounded half to even, in integers.
 
-    For the mean `holder`: `total` is the weight of everybody in U2, `holders` (int64[d]) the weight of those who hold each
-    coordinate. Where nobody holds one, the value must be 0 and stays 0. total ≤ 255·(2³² − 1).
+    `total` is the weight of everybody in U2 (mean `holder`) or of those who prune (`strata`), `holders` (int64[d]) the weight
+    of those among them who hold each coordinate. Where nobody holds one, the value must be 0 and stays 0.
+    total ≤ 255·(2³² − 1).
     """
     _check_weight(weight, encoding)
     values = quantise(update=update, encoding=encoding)
     _check_divisor(holders, len(values), "COD-5")
     if (values[holders == 0] != 0).any():
         raise PreconditionError(rule="COD-5", detail="a coordinate that nobody holds has a nonzero update")
+    if encoding.steps * weight * total < 1 << 62:
+        return _to_ring(_scale_all(values * weight, total, holders, cap), encoding)
     scaled = np.zeros(len(values), dtype=np.int64)
-    # Weight times value times total passes 64 bits, so each distinct value is scaled once, in Python's integers.
+    # Weight times value times total may pass 64 bits here, so each distinct value is scaled once, in Python's integers.
     for held_by in np.unique(holders):
         here = holders == held_by
         distinct, where = np.unique(values[here], return_inverse=True)
         results = [_scale(int(value) * weight, total, int(held_by), cap) for value in distinct]
         scaled[here] = np.array(results, dtype=np.int64)[where]
     return _to_ring(scaled, encoding)
+
+
+def _scale_all(values: NDArray[np.int64], total: int, holders: NDArray[np.int64], cap: int) -> NDArray[np.int64]:
+    """`_scale` of each, where no product passes 62 bits."""
+    divisor = np.maximum(holders, 1)
+    quotient, rest = np.divmod(values * total, divisor)
+    twice = 2 * rest
+    quotient += (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
+    capped = np.where(total >= cap * holders, values * cap, quotient)
+    return np.where(holders == 0, 0, capped)
 
 
 def _scale(value: int, total: int, holders: int, cap: int) -> int:

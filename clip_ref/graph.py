@@ -204,7 +204,7 @@ def judge(*, own: OwnTimes, target: int, params: Params, round: int) -> Verdict:
     entered = slow > target if own.was_straggler else 1000 * slow > (1000 + policy.margin) * target
     if not entered:
         return Verdict(False, 1000, False, Reason.MARGIN if slow > target else Reason.FAST)
-    if not own.has_model:
+    if params.policy.needs_history and not own.has_model:
         return Verdict(True, 1000, False, Reason.NO_HISTORY)
     for keep, time in zip(policy.grid, own.elapsed, strict=True):
         if time <= target:

@@ -1,4 +1,4 @@
-"""Identification: who is a straggler, and how much it must prune.   Spec: identification, rules IDN-1..IDN-11.
+"""Identification: who is a straggler, and how much it must prune.   Spec: identification, rules IDN-1..IDN-12.
 
 Every client runs this on the same opened records and comes to the same plan, in integers alone.
 
@@ -57,8 +57,8 @@ def identify(*, records: Mapping[ClientId, TimeRecord], params: Params, round: R
     IDN-3: candidates are the ⌊p·n_v/1000⌋ valid clients with the largest e(1000), the smaller id first among equals.
     IDN-4: T* is the largest e(1000) of the valid others. IDN-5: a candidate is a straggler above (1 + δ)·T*; one that was a
     straggler stays one above T*. IDN-6, IDN-7: a straggler keeps the largest level of the grid that is in time, else the
-    smallest. IDN-8: in blocks. IDN-9: nobody prunes in a warm-up round, in a small roster, without history. What follows:
-    IDN-10, who is in time, and IDN-11, that nobody flaps.
+    smallest. IDN-8: in blocks; IDN-12: each with its turn. IDN-9: nobody prunes in a warm-up round, in a small roster, or,
+    where the selection looks at it, without history. What follows: IDN-10, who is in time, and IDN-11, that nobody flaps.
     """
     policy = params.policy
     if not records or round < 1:
@@ -120,18 +120,22 @@ def _restrain(
         spare(stragglers, Reason.SMALL_ROSTER)
         return out
     # Scaling by holders' weights takes everybody's neuron sets, so under `holder` one client without history stops all.
-    everyone = policy.mean is Mean.HOLDER and not all(record.has_model for record in records.values())
-    spare([u for u in stragglers if everyone or not records[u].has_model], Reason.NO_HISTORY)
+    if policy.needs_history:
+        everyone = policy.mean is Mean.HOLDER and not all(record.has_model for record in records.values())
+        spare([u for u in stragglers if everyone or not records[u].has_model], Reason.NO_HISTORY)
     pruning = sorted((u for u in stragglers if out[u].keep < 1000), key=lambda u: (out[u].keep, u))
     size = params.block_size
     if len(pruning) < size:
         spare(pruning, Reason.SMALL_BLOCK)
         return out
-    blocks = len(pruning) // size
+    blocks, ahead = len(pruning) // size, list[int]()
     for k in range(blocks):
         block = pruning[k * size : (k + 1) * size if k < blocks - 1 else None]
         smallest = out[block[0]].keep
         for u in block:
             if out[u].keep > smallest:
                 out[u] = attrs.evolve(out[u], keep=smallest, reason=Reason.BLOCK)
+            if policy.spread:
+                out[u] = attrs.evolve(out[u], ahead=tuple(ahead))
+        ahead.append(smallest)
     return out

@@ -59,6 +59,9 @@ class Score(Choice):
     MAX = "max"
     """The largest |Δw|/|w_prev| of the group, in float64."""
 
+    SIZE = "size"
+    """Σ|W| / |group| of the model alone, in exact integers: how large its weights are, whatever they were before."""
+
 
 class Selection(Choice):
     """In which order neurons are pruned."""
@@ -71,6 +74,9 @@ class Selection(Choice):
 
     STRICT = "strict"
     """Invariant neurons alone, even where that prunes too few to be on time."""
+
+    ORDERED = "ordered"
+    """The last of each layer first, so that what is kept is always a prefix (FjORD). Scores count for nothing."""
 
 
 class SlackSeed(Choice):
@@ -94,6 +100,14 @@ class Mean(Choice):
 
     HOLDER = "holder"
     """The weight of everybody, after each holder scaled its value by total/holders' weight."""
+
+    STRATA = "strata"
+    """The weight of everybody, after each straggler stood in for the stragglers that pruned what it holds."""
+
+    @property
+    def scales(self) -> bool:
+        """Whether clients scale their values before they are summed, which takes knowing who prunes what."""
+        return self in (Mean.HOLDER, Mean.STRATA)
 
 
 class Weighting(Choice):
@@ -153,10 +167,13 @@ class PruningPolicy:
     """How a coordinate that some pruned is averaged."""
 
     holder_cap: int = 4
-    """The largest factor by which `holder` scales a value, 1 … 64."""
+    """The largest factor by which `holder` or `strata` scales a value, 1 … 64."""
 
     anonymity_blocks: bool = True
     """Whether stragglers prune in blocks of at least c + 2 alike, so that no single one can be isolated."""
+
+    spread: bool = False
+    """Whether each block prunes neurons of its own, as far as there are enough, so that other stragglers still train them."""
 
     bucket_first: int = 10_000
     """The upper edge of the first bucket of the graph's time histogram, µs, at least 1."""
@@ -176,8 +193,19 @@ class PruningPolicy:
     deadline: int = 0
     """Deadline mode: the longest that uploads are held back after the start of `Deliver`, µs, 0 … 2⁵³ − 1. 0: not at all."""
 
+    @property
+    def scored(self) -> Score:
+        """The score that is computed: where scores count for nothing, one that goes without history."""
+        nothing_invariant = self.selection is Selection.PAPER and self.threshold == 0
+        return Score.SIZE if self.selection is Selection.ORDERED or nothing_invariant else self.score
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether which neurons go depends on the model before this one."""
+        return self.scored is not Score.SIZE
+
     def __attrs_post_init__(self) -> None:
-        """PAR-1, PAR-2, PAR-3."""
+        """PAR-1..PAR-4."""
         _per_mille("PAR-1", "straggler_share", self.straggler_share, 0, 500)
         _per_mille("PAR-1", "margin", self.margin, 0, 1000)
         _per_mille("PAR-1", "threshold", self.threshold, 0, 10000)
@@ -201,6 +229,8 @@ class PruningPolicy:
                 "the mean `levels` needs a selection that the server can recompute: `rank`, `strict`, or `paper` with "
                 "its slack seeded from the context",
             )
+        if self.mean is Mean.LEVELS and self.spread:
+            raise _refuse("PAR-4", "the mean `levels` cannot tell blocks apart that prune alike much: use `strata`")
 
 
 @attrs.frozen(kw_only=True)
@@ -308,10 +338,12 @@ class Params:
                 "PAR-10",
                 f"k must be even, at least 2 and below n − 1 and {MAX_HOLDERS}, got {k} with n = {self.clients}",
             )
-        if self.policy.mean is Mean.HOLDER or self.policy.anonymity_blocks or not self.policy.network_aware:
+        policy = self.policy
+        if policy.mean.scales or policy.anonymity_blocks or policy.spread or not policy.network_aware:
             raise _refuse(
                 "PAR-10",
-                "on a graph nobody knows all records: no mean `holder`, no anonymity_blocks, no compute-only keep",
+                "on a graph nobody knows all records: no mean `holder` or `strata`, no anonymity_blocks, no spread, no "
+                "compute-only keep",
             )
         if self.policy.selection is Selection.PAPER and self.policy.slack_seed is SlackSeed.RECORDS:
             raise _refuse("PAR-10", "on a graph there are no shared records to seed slack from: use the context")
@@ -351,7 +383,7 @@ class Params:
     @property
     def worst_case(self) -> int:
         """The largest absolute value that a coordinate of the sum can take: n · weight_max · (2^(q−1) − 1) · cap."""
-        cap = self.policy.holder_cap if self.policy.mean is Mean.HOLDER else 1
+        cap = self.policy.holder_cap if self.policy.mean.scales else 1
         return self.clients * self.encoding.weight_max * self.encoding.steps * cap
 
     @property

@@ -1,7 +1,7 @@
-"""Selection: which neurons a keep level prunes.   Spec: selection, rules SEL-1..SEL-7.
+"""Selection: which neurons a keep level prunes.   Spec: selection, rules SEL-1..SEL-9.
 
 Per layer there is one pruning order, the same for everybody; a keep level prunes a prefix of it. So what a smaller keep level
-keeps, a larger one keeps too.
+keeps, a larger one keeps too. Under `spread` the blocks take turns instead: each prunes what follows in the order.
 
 Source: CLIP, arXiv 2510.16694, §4.2.
 """
@@ -31,15 +31,17 @@ def ranking(*, scores: LayerScores) -> list[int]:
 
 
 def pruning_order(*, scores: LayerScores, policy: PruningPolicy, entropy: bytes, round: RoundNumber) -> list[int]:
-    """SEL-2..SEL-5: the neurons that may be pruned in this round, first to go first.
+    """SEL-2..SEL-5, SEL-9: the neurons that may be pruned in this round, first to go first.
 
     `rank` (SEL-2): all, by ascending change. `strict` (SEL-3): the invariant ones, by ascending change. `paper` (SEL-4): those,
-    then slack: the others in the order of a shared permutation seeded by `entropy` (32 bytes). Under an age cap A (SEL-5),
-    neuron j is left out where round ≡ j (mod A).
+    then slack: the others in the order of a shared permutation seeded by `entropy` (32 bytes). `ordered` (SEL-9): all, the
+    last of the layer first. Under an age cap A (SEL-5), neuron j is left out where round ≡ j (mod A).
     """
-    ranked = ranking(scores=scores)
-    order = ranked
-    if policy.selection is not Selection.RANK:
+    if policy.selection is Selection.ORDERED:
+        order = list(reversed(range(len(scores.change))))
+    else:
+        order = ranked = ranking(scores=scores)
+    if policy.selection in (Selection.PAPER, Selection.STRICT):
         still = invariant(scores=scores, threshold=policy.threshold)
         order = [j for j in ranked if still[j]]
         if policy.selection is Selection.PAPER:
@@ -50,29 +52,42 @@ def pruning_order(*, scores: LayerScores, policy: PruningPolicy, entropy: bytes,
     return order
 
 
+Selector = Callable[..., dict[str, NDArray[np.int64]]]
+"""Given a keep level, and the keep levels of the blocks ahead if there are any, the kept neurons of each layer."""
+
+
 def select(
-    *, scores: Sequence[LayerScores], keep: int, policy: PruningPolicy, entropy: bytes, round: RoundNumber
+    *,
+    scores: Sequence[LayerScores],
+    keep: int,
+    policy: PruningPolicy,
+    entropy: bytes,
+    round: RoundNumber,
+    ahead: Sequence[int] = (),
 ) -> dict[str, NDArray[np.int64]]:
-    """SEL-6, SEL-7: for each layer the kept neurons, ascending int64[·]: all but the first n_l − max(1, ⌊keep·n_l/1000⌋).
+    """SEL-6..SEL-8: for each layer the kept neurons, ascending int64[·]: all but the first n_l − max(1, ⌊keep·n_l/1000⌋).
 
-    Fewer are pruned where the order is shorter than that (`strict`, an age cap). `keep` is 1 … 1000 ‰.
+    Fewer are pruned where the order is shorter than that (`strict`, an age cap). `keep` is 1 … 1000 ‰, and so are the levels
+    `ahead`. SEL-8: the first to go are then those behind what the blocks ahead prune; after the last of the order comes its
+    first.
     """
-    if not 1 <= keep <= 1000:
-        raise PreconditionError(rule="SEL-6", detail=f"a keep level is 1 … 1000 ‰, got {keep}")
-    return selector(scores=scores, policy=policy, entropy=entropy, round=round)(keep)
+    if any(not 1 <= level <= 1000 for level in (keep, *ahead)):
+        raise PreconditionError(rule="SEL-6", detail=f"a keep level is 1 … 1000 ‰, got {keep} behind {list(ahead)}")
+    return selector(scores=scores, policy=policy, entropy=entropy, round=round)(keep, ahead)
 
 
-def selector(
-    *, scores: Sequence[LayerScores], policy: PruningPolicy, entropy: bytes, round: RoundNumber
-) -> Callable[[int], dict[str, NDArray[np.int64]]]:
+def selector(*, scores: Sequence[LayerScores], policy: PruningPolicy, entropy: bytes, round: RoundNumber) -> Selector:
     """`select` for many keep levels of one round: the order is worked out once."""
     orders = {s.layer: pruning_order(scores=s, policy=policy, entropy=entropy, round=round) for s in scores}
     sizes = {s.layer: len(s.change) for s in scores}
 
-    def kept(keep: int) -> dict[str, NDArray[np.int64]]:
+    def kept(keep: int, ahead: Sequence[int] = ()) -> dict[str, NDArray[np.int64]]:
         out = {}
         for layer, order in orders.items():
-            pruned = order[: sizes[layer] - kept_count(sizes[layer], keep)]
+            size = sizes[layer]
+            count = min(size - kept_count(size, keep), len(order))
+            first = sum(size - kept_count(size, level) for level in ahead)
+            pruned = [order[(first + k) % len(order)] for k in range(count)]
             out[layer] = np.setdiff1d(np.arange(sizes[layer], dtype=np.int64), np.array(pruned, dtype=np.int64))
         return out
 

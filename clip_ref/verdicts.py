@@ -34,3 +34,11 @@ class Verdict:
 
     reason: Reason
     """Why."""
+
+    ahead: tuple[int, ...] = ()
+    """Under `spread`, the keep levels of the blocks whose turn at the pruning order comes first, ‰."""
+
+    @property
+    def turn(self) -> tuple[int, tuple[int, ...]]:
+        """What settles which neurons it keeps: its keep level and the blocks ahead."""
+        return self.keep, self.ahead

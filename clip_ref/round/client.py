@@ -5,7 +5,7 @@ all of its randomness comes from 32 bytes of entropy, fresh for each round, that
 from what it was sent, and a client that is made again after a restart, and fed the same, says the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -28,7 +28,7 @@ from clip_ref import (
     wire,
 )
 from clip_ref.aggregation import holder_weights
-from clip_ref.canonical import Reader, Writer, mask_context, model_digest
+from clip_ref.canonical import Reader, RoundContext, Writer, mask_context, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
 from clip_ref.keys import NO_IDENTITIES, Directory
@@ -57,6 +57,7 @@ from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.journal import Journal
 from clip_ref.round.state import config_digest
+from clip_ref.scores import LayerScores
 from clip_ref.values import (
     NO_DIGEST,
     ClientId,
@@ -119,6 +120,13 @@ class Assignment:
 
     not_before: Microseconds
     """DDL-1: the masked input is not to be sent before so many µs after the start of `Deliver`: all clients' alike."""
+
+
+Turn = tuple[int, tuple[int, ...]]
+"""A keep level, and the keep levels of the blocks ahead: what settles which neurons are kept."""
+
+WHOLE: Final[Turn] = (1000, ())
+"""Nothing is pruned."""
 
 
 class Client:
@@ -289,8 +297,7 @@ class Client:
             raise self._blame(SERVER, "ROU-4", "round", f"round {context.round} is not after {last}")
         self._context = context
         self._ctx0 = context.ctx0()
-        has_model = self._history is not None and model_digest(self._history) == context.history
-        self._record = attrs.evolve(self._record, has_model=has_model, entropy=self._draw("record"))
+        self._record = attrs.evolve(self._record, has_model=self._can_score(context), entropy=self._draw("record"))
         self.work[Leg.ADVERTISE] = Work(scalar_multiplications=2)
         bundle = Advertise(self.me, keys.public_key(self._channel_secret), keys.public_key(self._mask_secret))
         if self._params.hardened:
@@ -458,14 +465,15 @@ class Client:
         )
         self._model = message.model
         verdict = self._plan.verdicts[self.me]
-        self._keep = verdict.keep
-        pruners = {v.keep for v in self._plan.verdicts.values() if v.keep < 1000}
-        wanted = pruners if self._params.policy.mean is Mean.HOLDER else pruners & {self._keep}
-        kept = {1000: self._layout.full()}
+        self._verdict, mean = verdict, self._params.policy.mean
+        pruners = {v.turn for v in self._plan.verdicts.values() if v.keep < 1000}
+        everybody = mean is Mean.HOLDER or (mean is Mean.STRATA and verdict.keep < 1000)
+        wanted = pruners if everybody else pruners & {verdict.turn}
+        kept: dict[Turn, dict[str, NDArray[np.int64]]] = {WHOLE: self._layout.full()}
         if wanted:
             kept |= self._select(wanted)
             work += Work(scored=self._layout.size)
-        self._held_at = {keep: self._layout.held(neurons) for keep, neurons in kept.items()}
+        self._held_at = {turn: self._layout.held(neurons) for turn, neurons in kept.items()}
         self.work[Leg.INPUT] = work
         not_before = deadline.upload_time(
             target=self._plan.target,
@@ -473,7 +481,7 @@ class Client:
             params=self._params,
             round=self._context.round,
         )
-        return Assignment(message.model, kept[self._keep], verdict, self._plan, not_before)
+        return Assignment(message.model, kept[verdict.turn], verdict, self._plan, not_before)
 
     def _identified(self) -> Plan:
         return identification.identify(records=self._records, params=self._params, round=self._context.round)
@@ -505,23 +513,30 @@ class Client:
             return None
         return graph.bucket_of(elapsed=identification.elapsed(self._record, level=0), params=self._params)
 
-    def _select(self, levels: set[int]) -> dict[int, dict[str, NDArray[np.int64]]]:
-        """The neurons that each of `levels` keeps. Asked for only where somebody prunes: then there is a history (IDN-9)."""
-        policy = self._params.policy
-        assert self._history is not None
-        scores = invariance.score(model=self._model, history=self._history, layout=self._layout, mode=policy.score)
+    def _can_score(self, context: RoundContext) -> bool:
+        """Whether the history model that the round goes by is the one that this client kept."""
+        return self._history is not None and model_digest(self._history) == context.history
+
+    def _scores(self) -> Sequence[LayerScores]:
+        """How much each neuron changed, or what else the policy scores."""
+        mode = self._params.policy.scored
+        return invariance.score(model=self._model, history=self._history, layout=self._layout, mode=mode)
+
+    def _select(self, turns: set[Turn]) -> dict[Turn, dict[str, NDArray[np.int64]]]:
+        """The neurons that each of `turns` keeps. Asked for only where somebody prunes: then there is a history (IDN-9)."""
+        policy, scores = self._params.policy, self._scores()
         if policy.slack_seed is SlackSeed.CONTEXT:
             entropy: bytes = self._ctx
         else:
             entropy = broadcast.slack_entropy(records=self._records, ctx=self._ctx)
         kept = selection.selector(scores=scores, policy=policy, entropy=entropy, round=self._context.round)
-        return {keep: kept(keep) for keep in levels}
+        return {turn: kept(*turn) for turn in turns}
 
     def masked_input(self, delta: Floats) -> MaskedInput:
         """ROU-7: code the sub-model's update (float32[m]), pad it to the fixed length, and mask it over U2."""
         if "deliver" not in self._answered:
             raise PreconditionError(rule="ROU-3", detail=f"client {self.me} expects {self._next}, not masked_input")
-        expected = int(np.count_nonzero(self._held_at[self._keep]))
+        expected = int(np.count_nonzero(self._held_at[self._verdict.turn]))
         if delta.dtype != np.float32 or delta.shape != (expected,):
             raise PreconditionError(
                 rule="ROU-7", detail=f"the update must be float32[{expected}], got {delta.dtype}{list(delta.shape)}"
@@ -532,10 +547,14 @@ class Client:
 
     def _mask(self, delta: Floats) -> MaskedInput:
         params, encoding = self._params, self._params.encoding
-        held, weight = self._held_at[self._keep], self._record.weight
-        if params.policy.mean is Mean.HOLDER:
-            weights = {u: record.weight for u, record in self._records.items()}
-            held_by = {u: self._held_at[self._plan.verdicts[u].keep] for u in self._u2}
+        keep, verdicts = self._verdict.keep, self._plan.verdicts
+        held, weight = self._held_at[self._verdict.turn], self._record.weight
+        mean = params.policy.mean
+        if mean is Mean.HOLDER or (mean is Mean.STRATA and keep < 1000):
+            # Under `strata` those who prune stand in for each other; the others, and the server, need not know whom.
+            among = [u for u in self._u2 if mean is Mean.HOLDER or verdicts[u].keep < 1000]
+            weights = {u: self._records[u].weight for u in among}
+            held_by = {u: self._held_at[verdicts[u].turn] for u in among}
             holders = holder_weights(weights=weights, held=held_by, size=len(held))
             cap = params.policy.holder_cap
             coded = codec.encode_scaled(
@@ -548,9 +567,7 @@ class Client:
             )
         else:
             coded = codec.encode(update=delta, weight=weight, encoding=encoding)
-        padded = padding.pad(
-            coded=coded, held=held, keep=self._keep, weight=weight, params=params, bucket=self._bucket()
-        )
+        padded = padding.pad(coded=coded, held=held, keep=keep, weight=weight, params=params, bucket=self._bucket())
         ctx = mask_context(ctx=self._ctx, u2=self._in_u2 if params.neighbours else self._u2)
         pair_seeds = {
             u: keys.pair_seed(secret=self._mask_secret, me=self.me, peer=u, peer_key=self._roster[u].mask_key, ctx=ctx)

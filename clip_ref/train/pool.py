@@ -14,7 +14,7 @@ import attrs
 
 from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.layout import Kept, Layout
-from clip_ref.train.data import Source, load_task
+from clip_ref.train.data import Source, Tally, load_task
 from clip_ref.values import Floats, frozen_array
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ class FitJob:
 
     seed: int
     """What its batches are drawn from, 0 … 2⁶³ − 1."""
+
+    share: int = 1000
+    """How much of each epoch's batches it trains on, 1 … 1000 ‰."""
+
+    stand_in: bool = False
+    """Whether biases hold for the pruned neurons what they give on average."""
 
 
 _Call = tuple[str, Mapping[str, Any]]
@@ -146,7 +152,11 @@ class Pool:
 
     def evaluate(self, model: Floats) -> float:
         """The share of the unseen test that `model` (float32[d]) classifies right, 0 … 1."""
-        return float(self._call("evaluate", model=model))
+        return self.tally(model).accuracy()
+
+    def tally(self, model: Floats) -> Tally:
+        """How many of each class of the unseen test `model` (float32[d]) classifies right."""
+        return cast("Tally", self._call("tally", model=model))
 
     def measure_fit(self, *, kept: Kept) -> float:
         """CPU seconds per example and epoch of training the sub-model with the kept neurons, the median of five fits."""
