@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if reason is not None:
         print(f"no real run here: {reason}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _ended)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where they were ignored, as in the background of a shell
+        signal.signal(number, _ended)
     sittings = []
     for name in chosen.scene or USUAL:
         try:

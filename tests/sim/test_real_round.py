@@ -264,13 +264,13 @@ def test_a_forecast_is_the_closed_form_of_its_calibration() -> None:
         weights={u: local.weight(u) for u in range(6)},
     )
     fits = fits_of(scene=scene, calibration=calibration, examples=shards)
-    assert fits[ClientId(4)][500] == round(500e-7 * 50 * shards[4] / 0.12 * 1e6)
+    assert fits[ClientId(4)][500] == round(500e-7 * 40 * shards[4] / 0.12 * 1e6)
     assert [list(x.keeps.values()) for x in found] == [[1000] * 6, [1000] * 6, [1000] * 4 + [500] * 2]
     # two rounds are as long as client 4, or client 5, the third as the fast ones or as those that prune; the rest is small
     megabits = 8e-6 * 4 * local.layout.size
-    own = [2 * megabits / x.up_mbit + 1e-4 * 50 * shards[u] / x.share for u, x in enumerate(scene.seats)]
+    own = [2 * megabits / x.up_mbit + 1e-4 * 40 * shards[u] / x.share for u, x in enumerate(scene.seats)]
     assert found[0].timeline.end / 1e6 == pytest.approx(max(own), rel=0.02)
-    pruned = [*own[:4], *(2 * megabits / x.up_mbit + 5e-5 * 50 * 214 / x.share for x in scene.seats[4:])]
+    pruned = [*own[:4], *(2 * megabits / x.up_mbit + 5e-5 * 40 * 214 / x.share for x in scene.seats[4:])]
     assert found[2].timeline.end / 1e6 == pytest.approx(max(pruned), rel=0.02)
     assert fleet_of(scene=scene, calibration=calibration).timeout == 60_000_000
 
