@@ -24,7 +24,8 @@ CONFIDENCE: Final = 0.95
 METHOD_FIELDS: Final = ("method", "changes")
 """What may differ in a group."""
 
-UNSHARED: Final = (*METHOD_FIELDS, "results_version")
+UNSHARED: Final = (*METHOD_FIELDS, "policy", "flags", "results_version")
+"""What does not keep runs out of one group."""
 
 
 def label(record: Record) -> str:

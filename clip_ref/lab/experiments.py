@@ -16,7 +16,6 @@ from clip_ref.errors import PreconditionError
 from clip_ref.lab.compare import by, in_order, percent, table, values
 from clip_ref.lab.federated import RunConfig
 from clip_ref.lab.gather import Record
-from clip_ref.lab.methods import METHODS
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -24,7 +23,7 @@ SHAPES: Final = {
     # task: rounds, examples, evaluate_every, the partition of the paper's table
     "digits": (12, None, 1, "natural"),
     "cifar10": (26, 5000, 2, "iid"),
-    "mnist": (20, 3000, 1, "dirichlet:0.5"),
+    "mnist": (20, 3000, 2, "iid"),
     "femnist": (30, 5000, 2, "natural"),
     "shakespeare": (20, 5000, 2, "natural"),
 }
@@ -40,6 +39,9 @@ FOLDERS: Final = {
 
 CLIENTS: Final = (10, 20, 50)
 """The paper has up to 50."""
+
+COMPARED: Final = ("none", "random", "ordered", "exclude", "shorten", "fluid", "clip-paper", "clip")
+"""The methods of the paper's table."""
 
 TRAINED_EVERYWHERE: Final = ("none", "exclude", "clip")
 """The methods whose accuracy is had at every n; all are at n = 20."""
@@ -133,51 +135,48 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
         "method": "none",
         "partition": partition,
         "examples": examples,
+        "fleet": "table",
         "rounds": 6 if quick else rounds,
         "evaluate_every": 1 if quick else every,
     }
     return lambda **changes: RunConfig(**plain | changes)
 
 
-def _own(change: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(change.items())
-
-
 def _table(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """All methods at n = 20; three of them, and the clock of the others, at n = 10 and 50."""
     out = []
     for n in (20,) if quick else CLIENTS:
-        trained = METHODS if n == 20 else TRAINED_EVERYWHERE
+        trained = COMPARED if n == 20 else TRAINED_EVERYWHERE
         out += [make(clients=n, stragglers=n // 5, method=name, seed=seed) for seed in seeds for name in trained]
         out += [
-            make(clients=n, stragglers=n // 5, method=name, trained=False) for name in METHODS if name not in trained
+            make(clients=n, stragglers=n // 5, method=name, trained=False) for name in COMPARED if name not in trained
         ]
     return out
 
 
-RULES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("none", {}),
-    ("exclude", {}),
-    ("random", {}),
-    ("ordered", {}),
-    ("clip-paper", {}),
-    ("clip", {"mean": "levels", "spread": False, "score": "l1"}),
-    ("clip", {"mean": "strata", "spread": True, "score": "l1"}),
-    ("clip", {"mean": "strata", "spread": True, "score": "size"}),
-    ("clip", {"mean": "strata", "spread": True, "selection": "paper", "threshold": 0}),
-    ("shorten", {}),
-    ("fluid", {}),
+RULES: Final = (
+    "none",
+    "exclude",
+    "random",
+    "ordered",
+    "shorten",
+    "fluid",
+    "clip-paper",
+    "clip-levels",
+    "clip-rank",
+    "clip-size",
+    "clip-draw",
 )
-"""The rules that are compared, the alternatives to the paper's among them: named before they were run."""
+"""The rules that are compared, the last three alternatives to the paper's: named before they were run."""
 
 
 def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Every rule where slow devices hold most of two classes, and where everybody's classes are uneven."""
     return [
-        make(partition=partition, method=name, changes=_own(change), seed=seed)
-        for seed in seeds
+        make(partition=partition, method=name, seed=seed)
         for partition in (("devices:0.8",) if quick else ("devices:0.8", "dirichlet:0.3"))
-        for name, change in RULES
+        for seed in seeds
+        for name in RULES
     ]
 
 
@@ -209,14 +208,14 @@ def _threshold(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]
 
 
 BREAKING: Final = (
-    "paper",
-    "paper+stragglers:0.5",
+    "table",
+    "table+stragglers:0.5",
     "cpu1v4",
     "worst",
-    "paper+liars:0.1x3",
-    "paper+liars:0.2x3",
-    "paper+liars:0.1x0.3",
-    "paper+liars:0.2x0.3",
+    "table+liars:0.1x3",
+    "table+liars:0.2x3",
+    "table+liars:0.1x0.3",
+    "table+liars:0.2x0.3",
 )
 """The paper's fleet; half of it slow; 1 against 4 GHz; 1 GHz on 2G against 4 GHz on 5G; some who say thrice, or a third."""
 
@@ -237,33 +236,22 @@ CHURN: Final = ("0", "0.1", "0.3", "0.5")
 
 def _churn(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Who comes and goes, and links and processors that fluctuate: scores with gaps, and scores that need no history."""
-    rules = [
-        ("none", ()),
-        ("clip", ()),
-        ("clip", (("score", "size"),)),
-        ("clip-paper", ()),
-        ("clip-gaps", ()),
-    ]
+    rules = ("none", "clip-paper", "clip-gaps", "clip-levels", "clip")
     fleets = [
-        f"paper{f'+churn:{churn}' * (churn != '0')}+jitter:0.1/0.2{median}"
+        f"table{f'+churn:{churn}' * (churn != '0')}+jitter:0.1/0.2{median}"
         for churn in (("0.3",) if quick else CHURN)
         for median in ("", "+median:3")
     ]
-    return [
-        make(fleet=fleet, method=name, changes=own, seed=seed)
-        for seed in seeds
-        for fleet in fleets
-        for name, own in rules
-    ]
+    return [make(fleet=fleet, method=name, seed=seed) for seed in seeds for fleet in fleets for name in rules]
 
 
-FEEDBACK: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("clip", {"mean": "dilute", "spread": False, "score": "l1"}),
-    ("clip", {"mean": "levels", "spread": False, "score": "l1"}),
-    ("clip", {"mean": "holder", "spread": False, "score": "l1"}),
-    ("clip", {"mean": "strata", "spread": True, "score": "l1"}),
-    ("clip", {"mean": "dilute", "spread": False, "score": "l1", "age_cap": 4}),
-    ("random", {}),
+FEEDBACK: Final[tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]] = (
+    ("clip-levels", (("mean", "dilute"),)),
+    ("clip-levels", (("mean", "dilute"), ("age_cap", 4))),
+    ("clip-levels", (("mean", "holder"),)),
+    ("clip-levels", ()),
+    ("clip-rank", ()),
+    ("clip-draw", ()),
 )
 """What a pruned coordinate is divided by, and what might end the loop."""
 
@@ -271,10 +259,10 @@ FEEDBACK: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 def _feedback(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """How much of what is pruned was pruned the round before, as more and more of the fleet is slow."""
     return [
-        make(fleet=f"compute+stragglers:{share}", method=name, changes=_own(change), seed=seed)
+        make(fleet=f"compute+stragglers:{share}", method=name, changes=changes, seed=seed)
         for seed in seeds
         for share in (("0.2",) if quick else ("0.2", "0.35", "0.5"))
-        for name, change in FEEDBACK
+        for name, changes in FEEDBACK
     ]
 
 

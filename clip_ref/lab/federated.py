@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import itertools
 import json
 import math
 import statistics
@@ -33,12 +34,13 @@ from clip_ref.messages import TimeRecord
 from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, Score, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
+from clip_ref.round.cost import Leg
 from clip_ref.round.driver import Observer
 from clip_ref.scores import LayerScores, invariant
 from clip_ref.sim.clock import TRAINING_PASSES, Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet, slow_clients
-from clip_ref.train.data import STAND_IN_EXAMPLES, Source, load_task
+from clip_ref.train.data import Source, load_task, stand_in_examples
 from clip_ref.train.partition import slow_classes
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
@@ -224,7 +226,10 @@ class RoundRow:
     """How long the same round of the same clients would have taken had nobody pruned, nor held an upload back."""
 
     bound: float
-    """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved."""
+    """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved.
+
+    T* is the time of the slowest but for as many as the fleet has slow clients in the round.
+    """
 
     accuracy: float | None
     """On the unseen test, 0 … 1, after the round; none where it was not evaluated."""
@@ -437,7 +442,8 @@ class Run:
         """
         device = fleet.clients[client].device
         examples, epochs = self._nominal[client], self._training.epochs
-        passes = Fraction(min(STAND_IN_EXAMPLES, examples), TRAINING_PASSES * examples * epochs)
+        looked_at = stand_in_examples(examples=examples, epochs=epochs)
+        passes = Fraction(looked_at, TRAINING_PASSES * examples * epochs)
         if keep == 1000 or not self._method.stands_in:
             passes = Fraction(0)
         if self.config.clock is Clock.MEASURED:
@@ -453,7 +459,8 @@ class Run:
 
     def _predictions(self, client: int) -> tuple[int, ...]:
         """LAB-9: the client's own calibration: its fit at each keep level, without the jitter of any round."""
-        return tuple(self._fit(self.fleet, client, keep, macs) for keep, macs in self._macs_at.items())
+        fits = (self._fit(self.fleet, client, keep, macs) for keep, macs in self._macs_at.items())
+        return tuple(itertools.accumulate(fits, min))  # stand-ins can cost more than the first level saves
 
     def _weight(self, client: int) -> int:
         return weight_of(examples=self._examples[client], encoding=self.params.encoding)
@@ -605,7 +612,8 @@ class Run:
         self.timeline = self._simulate(today, result, fits, not_before)
         full = self.layout.macs()
         unpruned = self._simulate(today, result, {int(u): self._fit(today, u, 1000, full) for u in assignments})
-        slow = [u for u in self.fleet.stragglers if u in assignments]
+        count = sum(u in assignments for u in self.fleet.stragglers)
+        slow = [u for _, u in sorted(unpruned.arrivals(Leg.INPUT), key=lambda one: (-one[0], one[1]))[:count]]
         verdicts = {u: a.verdict for u, a in sorted(assignments.items())}
         neurons = sum(x.neurons for x in self.layout.layers)
         smallest = min(assignments.values(), key=lambda a: sum(map(len, a.kept.values()))).kept

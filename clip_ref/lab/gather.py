@@ -24,6 +24,7 @@ import attrs
 from clip_ref import __version__
 from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.lab.federated import RoundRow, Run, RunConfig, checks, fleet_as_json, write_whole
+from clip_ref.lab.methods import method
 from clip_ref.lab.untrained import ClockPool
 from clip_ref.train.data import load_task
 from clip_ref.train.pool import Pool
@@ -123,9 +124,15 @@ def _last(values: Sequence[float | None]) -> float | None:
 
 
 def described(config: RunConfig) -> dict[str, Any]:
-    """EXP-1: what determines a run: its configuration but for where the data are, and its fleet's content."""
+    """EXP-1: what determines a run: its configuration but for where the data are, its method's policy, its fleet's content."""
     plain = {name: value for name, value in config.as_dict().items() if name != "data_dir"}
-    return plain | {"fleet_content": fleet_as_json(config.load_fleet()), "results_version": RESULTS_VERSION}
+    chosen = method(config.method, config.changes)
+    return plain | {
+        "policy": json.loads(json.dumps(attrs.asdict(chosen.policy))),
+        "flags": [name for name in ("excludes", "shortens", "watches", "gaps", "stands_in") if getattr(chosen, name)],
+        "fleet_content": fleet_as_json(config.load_fleet()),
+        "results_version": RESULTS_VERSION,
+    }
 
 
 def key_of(config: RunConfig) -> str:

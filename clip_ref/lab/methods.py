@@ -6,7 +6,16 @@ from typing import Any, Final
 import attrs
 
 from clip_ref.errors import PreconditionError
-from clip_ref.params import HARDENED_POLICY, NO_PRUNING, PAPER_POLICY, Mean, PruningPolicy, Selection, SlackSeed
+from clip_ref.params import (
+    HARDENED_POLICY,
+    NO_PRUNING,
+    PAPER_POLICY,
+    Mean,
+    PruningPolicy,
+    Score,
+    Selection,
+    SlackSeed,
+)
 
 
 @attrs.frozen
@@ -49,6 +58,14 @@ RANDOM: Final = attrs.evolve(
 )
 """All slack: neurons are drawn at random in every round."""
 
+LEVELS: Final = attrs.evolve(
+    HARDENED_POLICY, score=Score.L1, selection=Selection.RANK, mean=Mean.LEVELS, spread=False, anonymity_blocks=True
+)
+"""The paper's idea, exact, with zeros kept out of the mean."""
+
+SPREAD: Final = attrs.evolve(LEVELS, mean=Mean.STRATA, spread=True)
+"""No neuron is left to the fast clients alone, as far as there are blocks enough."""
+
 METHODS: Final = {
     method.name: method
     for method in (
@@ -70,11 +87,25 @@ METHODS: Final = {
         Method("clip-paper", PAPER_POLICY, "CLIP as literally as its paper allows"),
         Method(
             "clip-gaps",
-            attrs.evolve(HARDENED_POLICY, mean=Mean.DILUTE, spread=False, anonymity_blocks=False),
+            attrs.evolve(LEVELS, mean=Mean.DILUTE, anonymity_blocks=False),
             "CLIP with scores over the rounds that each client saw: nobody knows who holds what",
             gaps=True,
         ),
-        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it: exact scores, anonymity blocks"),
+        Method("clip-levels", LEVELS, "the least changed by exact scores, the same for all; the holders' mean"),
+        Method(
+            "clip-rank",
+            SPREAD,
+            "the least changed, each block its own; stragglers stand in for each other",
+            stands_in=True,
+        ),
+        Method("clip-size", attrs.evolve(SPREAD, score=Score.SIZE), "the smallest, likewise", stands_in=True),
+        Method(
+            "clip-draw",
+            attrs.evolve(SPREAD, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT),
+            "neurons drawn at random in every round, likewise",
+            stands_in=True,
+        ),
+        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it"),
     )
 }
 """The methods by name, in the order of every table."""

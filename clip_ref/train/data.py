@@ -415,8 +415,14 @@ _TASKS: Final[dict[str, Callable[[Source], Task]]] = {
     "shakespeare": _shakespeare,
 }
 
-STAND_IN_EXAMPLES: Final = 32
-"""Over how many of its examples a client takes the mean of what pruned neurons give: one forward pass of the whole model."""
+MOST_STAND_IN: Final = 32
+"""Over how many examples at most a client takes the mean of what pruned neurons give."""
+
+
+def stand_in_examples(*, examples: int, epochs: int) -> int:
+    """SUB-7: over how many of its examples a client takes that mean: so few that it costs a twenty-fourth at most."""
+    return max(1, min(MOST_STAND_IN, examples * epochs // 8))
+
 
 TASKS: Final = tuple(_TASKS)
 """The names of the tasks."""

@@ -14,7 +14,7 @@ from torch import nn
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Kept, Layout
 from clip_ref.submodel import extract
-from clip_ref.train.data import STAND_IN_EXAMPLES, LocalTraining, Part, Source, Tally, load_task
+from clip_ref.train.data import LocalTraining, Part, Source, Tally, load_task, stand_in_examples
 from clip_ref.train.models import build
 from clip_ref.train.smaller import flatten, load, smaller, stand_ins
 from clip_ref.train.trace import layout_of
@@ -78,7 +78,8 @@ def fit(
     if stand_in and len(before) < len(model):
         whole = copy.deepcopy(module)
         load(whole, model)
-        whole, first = _laid_out(whole, torch.tensor(part[0][:STAND_IN_EXAMPLES]))
+        count = stand_in_examples(examples=len(part[1]), epochs=training.epochs)
+        whole, first = _laid_out(whole, torch.tensor(part[0][:count]))
         biases = dict(narrow.named_parameters())
         with torch.no_grad():
             for name, added in stand_ins(whole, layout=layout, kept=kept, inputs=first):
