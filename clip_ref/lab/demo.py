@@ -1,4 +1,4 @@
-"""The demo: every method that ships with it, on the same data, fleet and seed, through the whole secure protocol, and what came of it."""
+"""The demo: some methods on the same data, fleet and seed, through the whole secure protocol, and what came of it."""
 
 import json
 import math

@@ -1,5 +1,6 @@
 """Runs: what is refused, that a mistake or a flipped bit anywhere shows, and what the methods have in common."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +29,7 @@ from clip_ref.params import (
     Mean,
     Params,
     PruningPolicy,
+    Score,
     SecurityLevel,
     Selection,
     SlackSeed,
@@ -40,6 +42,9 @@ from clip_ref.wire import kind_name
 from lab import tiny
 
 
+ROOT = Path(__file__).parents[2]
+
+
 def test_the_defaults_are_what_the_demo_promises() -> None:
     config = RunConfig()
     assert (config.clients, config.stragglers, config.fleet, config.method) == (20, 4, "paper", "clip")
@@ -48,20 +53,60 @@ def test_the_defaults_are_what_the_demo_promises() -> None:
 
 
 def test_the_methods_are_those_of_the_specification() -> None:
-    assert list(METHODS) == ["none", "random", "exclude", "clip-paper", "clip"]
+    table = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "spec" / "runs.md").read_text("utf-8"), re.MULTILINE)
+    assert list(METHODS) == table
     policies = {name: one.policy for name, one in METHODS.items()}
-    assert policies["none"] == policies["exclude"] == NO_PRUNING
+    assert policies["none"] == policies["exclude"] == policies["shorten"] == NO_PRUNING
     assert policies["clip-paper"] == PAPER_POLICY
     assert policies["clip"] == HARDENED_POLICY
-    assert policies["random"] == attrs.evolve(
-        HARDENED_POLICY, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT
-    )
-    assert [name for name, one in METHODS.items() if one.excludes] == ["exclude"]
-    assert {policies[name].mean for name in ("clip", "clip-paper")} == {Mean.LEVELS, Mean.DILUTE}
-    with pytest.raises(
-        PreconditionError, match="LAB-1: no method 'prune'; there are none, random, exclude, clip-paper"
-    ):
+    drawn = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
+    levels, ranked = policies["clip-levels"], policies["clip-rank"]
+    assert (levels.mean, levels.selection, levels.score, levels.spread) == (Mean.LEVELS, Selection.RANK, Score.L1, False)
+    assert policies["random"] == attrs.evolve(levels, **drawn)
+    assert policies["fluid"] == attrs.evolve(policies["random"], selection=Selection.RANK)
+    assert policies["ordered"] == attrs.evolve(policies["random"], selection=Selection.ORDERED)
+    assert policies["clip-gaps"] == attrs.evolve(levels, mean=Mean.DILUTE, anonymity_blocks=False)
+    assert ranked == attrs.evolve(levels, mean=Mean.STRATA, spread=True)
+    assert policies["clip-size"] == attrs.evolve(ranked, score=Score.SIZE)
+    assert policies["clip-draw"] == attrs.evolve(ranked, **drawn)
+    flags = {
+        flag: [name for name, one in METHODS.items() if getattr(one, flag)]
+        for flag in ("excludes", "shortens", "watches", "gaps")
+    }
+    assert flags == {"excludes": ["exclude"], "shortens": ["shorten"], "watches": ["fluid"], "gaps": ["clip-gaps"]}
+    with pytest.raises(PreconditionError, match="LAB-1: no method 'prune'; there are none, random, ordered, exclude"):
         method("prune")
+
+
+@pytest.mark.rule("LAB-1")
+def test_a_method_is_changed_field_by_field() -> None:
+    changed = method("clip-levels", [("margin", 7), ("mean", "dilute"), ("stands_in", True)])
+    assert changed.policy == attrs.evolve(METHODS["clip-levels"].policy, margin=7, mean=Mean.DILUTE)
+    assert changed.stands_in
+    assert not METHODS["clip-levels"].stands_in
+    config = tiny.config(method="clip-levels", changes=(("margin", 7),))
+    assert config.params(10).policy.margin == 7
+    assert RunConfig(**config.as_dict()) == config
+    assert config.as_dict()["changes"] == [["margin", 7]]
+
+
+@pytest.mark.rule("LAB-1")
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"changes": (("speed", 7),)}, "LAB-1: a method has no 'speed'; it has age_cap, anonymity_blocks,"),
+        ({"changes": (("excludes", True),)}, "LAB-1: a method has no 'excludes'"),
+        ({"changes": (("mean", "median"),)}, "PAR-1: 'median' is no mean"),
+        ({"changes": (("margin", -1),)}, "PAR-1: margin must be 0 … 1000 ‰"),
+        ({"method": "clip-levels", "changes": (("spread", True),)}, "PAR-4"),
+        ({"evaluate_every": 0}, "LAB-1: a run of 4 rounds is evaluated after every 1 … 4, got 0"),
+        ({"evaluate_every": 5}, "LAB-1: a run of 4 rounds is evaluated after every 1 … 4, got 5"),
+        ({"trained": False, "clock": Clock.MEASURED}, "LAB-1: the measured clock measures training"),
+    ],
+)
+def test_what_experiments_may_not_ask_for(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ClipError, match=problem):
+        tiny.config(**changes)
 
 
 @pytest.mark.rule("LAB-1")
@@ -207,7 +252,7 @@ def test_in_every_round_the_sums_agree_and_pruning_does_not_show(name: str, runs
 
 
 @pytest.mark.rule("LAB-3")
-@pytest.mark.parametrize("name", ["none", "clip", "clip-paper"])
+@pytest.mark.parametrize("name", ["none", "clip-levels", "clip-paper"])
 def test_the_next_model_is_the_weighted_mean_of_the_updates(name: str, runs: Mapping[str, Run]) -> None:
     """Over the holders under `levels`, over everybody under `dilute`: from what the pool was asked and answered."""
     run = Run(config=tiny.config(method=name), pool=pool_of(jobs := tiny.TinyPool()))
@@ -224,7 +269,7 @@ def test_the_next_model_is_the_weighted_mean_of_the_updates(name: str, runs: Map
             everybody += examples
             np.testing.assert_array_equal(job.model, before)
         assert everybody == 1287
-        mean = total / (weight if name == "clip" else everybody)
+        mean = total / (weight if name == "clip-levels" else everybody)
         np.testing.assert_allclose(run.state.model, before + mean, atol=1e-4)
         assert row.accuracy == jobs.evaluate(run.state.model)
     assert run.state.round == 5
@@ -268,7 +313,7 @@ def test_who_prunes_and_how_much(runs: Mapping[str, Run]) -> None:
         assert len({row.pruned_neurons for row in runs[name].rows[2:]}) == 1
     for name in ("none", "exclude"):
         assert {(row.stragglers, row.keep_levels, row.pruned_neurons) for row in runs[name].rows} == {("", "", 0)}
-    assert runs["random"].rows[2].pruned_neurons == runs["clip"].rows[2].pruned_neurons > 0
+    assert runs["random"].rows[2].pruned_neurons == runs["clip-levels"].rows[2].pruned_neurons > 0
 
 
 def test_exclude_leaves_the_slow_out(runs: Mapping[str, Run]) -> None:
