@@ -26,7 +26,7 @@ class Partition:
     """How a training set is dealt: by its users, at random, or unevenly."""
 
     name: str
-    """`natural`: by user; `iid`: at random; `dirichlet`: each its mix of classes; `devices`: the slow have some of their own."""
+    """`natural`: by user; `iid`: at random; `dirichlet`: a mix for each; `devices`: the slow have some of their own."""
 
     number: float = 0.0
     """Of `dirichlet` the concentration α > 0; of `devices` the share of those classes that the slow hold, above 0, below 1."""
