@@ -5,7 +5,7 @@ difference to `none` within each group, and an interval over the seeds of those 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, Final
 
@@ -190,10 +190,6 @@ def in_order(names: Iterable[str]) -> list[str]:
     """Methods in the order of every table, their variants behind them."""
     order = list(METHODS)
     return sorted(dict.fromkeys(names), key=lambda name: (order.index(name.split()[0]), name.count(" "), name))
-
-
-Column = tuple[str, Callable[[Sequence[Mapping[str, Any]]], str]]
-"""A column's head, and what it shows of the rows of one method."""
 
 
 def values(found: Iterable[Mapping[str, Any]], key: str) -> Estimate | None:
