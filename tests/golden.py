@@ -1,7 +1,7 @@
 """Every experiment's --quick, held against the summary that is kept of it. `make golden`; GOLDEN=--write to keep another.
 
-Whatever the clock says is the same on every machine and compared exactly. Training in floats is not: accuracies are compared within
-the tolerance that each summary states.
+Whatever the clock says is the same on every machine and compared exactly. Training in floats is not: accuracies are compared
+within the tolerance that each summary states.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """From finished runs to rows, means and intervals.   Spec: laboratory, rules EXP-5, EXP-6.
 
-Runs that differ in the method alone form a group, whether they were trained or had for their times; what a method is worth is its
-difference to `none` within each group, and an interval over the seeds of those differences.
+Runs that differ in the method alone form a group, whether they were trained or had for their times; what a method is worth is
+its difference to `none` within each group, and an interval over the seeds of those differences.
 """
 
 import math

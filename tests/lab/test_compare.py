@@ -196,7 +196,9 @@ def test_a_difference_is_taken_seed_by_seed() -> None:
     """Seeds differ much and methods little: pairs tell them apart."""
     accuracies = {"none": {1: 0.5, 2: 0.7, 3: 0.9}, "clip": {1: 0.51, 2: 0.71, 3: 0.91, 4: 0.1}}
     found = [
-        {"method": name, "seed": seed, "accuracy": value} for name, of in accuracies.items() for seed, value in of.items()
+        {"method": name, "seed": seed, "accuracy": value}
+        for name, of in accuracies.items()
+        for seed, value in of.items()
     ]
     gain = paired(found, "accuracy", "clip", "none")
     assert gain is not None

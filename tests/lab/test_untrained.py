@@ -13,7 +13,16 @@ from clip_ref.lab.untrained import AMPLITUDE, ClockPool
 from clip_ref.train.pool import FitJob, Pool
 from lab import tiny
 
-TIMES = ("round", "round_seconds", "total_seconds", "unpruned_seconds", "bound", "present", "without_model", "survivors")
+TIMES = (
+    "round",
+    "round_seconds",
+    "total_seconds",
+    "unpruned_seconds",
+    "bound",
+    "present",
+    "without_model",
+    "survivors",
+)
 PRUNED = ("target_us", "stragglers", "keep_levels", "pruned_neurons", "upload_bytes", "one_shape", "not_before_seconds")
 
 
@@ -33,7 +42,9 @@ def run(**changes: Any) -> Run:
 
 def assert_same_times(one: Run, other: Run) -> None:
     for a, b in zip(one.rows, other.rows, strict=True):
-        assert {name: getattr(a, name) for name in TIMES + PRUNED} == {name: getattr(b, name) for name in TIMES + PRUNED}
+        assert {name: getattr(a, name) for name in TIMES + PRUNED} == {
+            name: getattr(b, name) for name in TIMES + PRUNED
+        }
 
 
 @pytest.mark.rule("EXP-4")
@@ -60,7 +71,9 @@ def test_made_up_updates_follow_from_seeds_and_change_the_model() -> None:
         few = {x.name: np.arange(1) for x in layout.layers}
         model = pool.initial_model(seed=1)
         np.testing.assert_array_equal(model, pool.initial_model(seed=2))
-        jobs = [FitJob(client=0, model=model, kept=kept, seed=seed) for kept, seed in ((whole, 1), (whole, 2), (few, 1))]
+        jobs = [
+            FitJob(client=0, model=model, kept=kept, seed=seed) for kept, seed in ((whole, 1), (whole, 2), (few, 1))
+        ]
         one, two, small = pool.fit_many(jobs)
         again, *_ = pool.fit_many(jobs)
     np.testing.assert_array_equal(one, again)

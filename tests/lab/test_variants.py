@@ -33,7 +33,9 @@ def groups() -> dict[str, list[NDArray[np.int64]]]:
     """Each neuron's coordinates: those that are not held without it."""
     every = {x.name: np.arange(x.neurons) for x in tiny.LAYOUT.layers}
     return {
-        x.name: [np.flatnonzero(~tiny.LAYOUT.held({**every, x.name: np.delete(every[x.name], j)})) for j in range(x.neurons)]
+        x.name: [
+            np.flatnonzero(~tiny.LAYOUT.held({**every, x.name: np.delete(every[x.name], j)})) for j in range(x.neurons)
+        ]
         for x in tiny.LAYOUT.layers
     }
 
@@ -42,7 +44,8 @@ def change(new: Floats, old: Floats) -> dict[str, list[int]]:
     """Σ|ΔW| of every neuron, in Python's integers."""
     now, before = scaled(new), scaled(old)
     return {
-        name: [sum(abs(now[at] - before[at]) for at in group) for group in members] for name, members in groups().items()
+        name: [sum(abs(now[at] - before[at]) for at in group) for group in members]
+        for name, members in groups().items()
     }
 
 
@@ -157,7 +160,10 @@ def test_fluid_prunes_what_the_fast_changed_least() -> None:
     for before, now in pairwise(seen):
         fast = [before.model + update for u, update in before.updates.items() if u not in before.stragglers]
         medians = {
-            name: [sorted(change(new, before.model)[name][j] for new in fast)[(len(fast) - 1) // 2] for j in range(len(members))]
+            name: [
+                sorted(change(new, before.model)[name][j] for new in fast)[(len(fast) - 1) // 2]
+                for j in range(len(members))
+            ]
             for name, members in groups().items()
         }
         assert {s.layer: s.change.tolist() for s in before.told} == medians
