@@ -3,6 +3,7 @@
 import math
 import random
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -397,7 +398,7 @@ def test_scores_with_gaps_are_what_the_definition_says(
 ) -> None:
     layout, models = case
     want: dict[str, list[tuple[int, int]]] = {}
-    for younger, ((before, old), (after, new)) in enumerate([*zip(models, models[1:], strict=False)][::-1]):
+    for younger, ((before, old), (after, new)) in enumerate([*pairwise(models)][::-1]):
         for name, pairs in naive_l1(new, old, layout, order).items():
             so_far = want.get(name, [(0, b) for _, b in pairs])
             want[name] = [

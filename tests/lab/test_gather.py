@@ -24,13 +24,13 @@ from lab import tiny
 
 def work(connection: Connection, runs: Path) -> None:
     """A process that trains make-believe."""
-    gathering.Pool = tiny.TinyPool  # type: ignore[misc, assignment]
+    vars(gathering)["Pool"] = tiny.TinyPool
     gathering._work(connection, runs)
 
 
 def dies(connection: Connection, runs: Path) -> None:
     """A process that finishes its first run, and ends in the second."""
-    gathering.Pool = tiny.TinyPool  # type: ignore[misc, assignment]
+    vars(gathering)["Pool"] = tiny.TinyPool
     config = connection.recv()
     perform(config, runs=runs, report=lambda row: None)
     connection.send((key_of(config), config.rounds, None))

@@ -63,7 +63,7 @@ def test_the_methods_are_those_of_the_specification() -> None:
     assert policies["none"] == policies["exclude"] == policies["shorten"] == NO_PRUNING
     assert policies["clip-paper"] == PAPER_POLICY
     assert policies["clip"] == HARDENED_POLICY
-    drawn = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
+    drawn: dict[str, Any] = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
     levels, ranked = policies["clip-levels"], policies["clip-rank"]
     assert (levels.mean, levels.selection, levels.score, levels.spread) == (
         Mean.LEVELS,
@@ -437,8 +437,8 @@ def test_slow_devices_classes_have_an_accuracy_of_their_own() -> None:
 
 def test_what_is_pruned_again_and_what_of_it_is_slack() -> None:
     """Against the neurons that the smallest jobs of each round lack, and the threshold on the models before and after."""
-    pool = tiny.TinyPool()
-    run, before, history = Run(config=tiny.config(method="clip-paper", rounds=6), pool=pool_of(pool)), set[Any](), None
+    config, pool = tiny.config(method="clip-paper", changes=(("threshold", 300),), rounds=6), tiny.TinyPool()
+    run, before, history = Run(config=config, pool=pool_of(pool)), set[Any](), None
     for _ in range(6):
         pool.jobs.clear()
         model = run.state.model
@@ -451,7 +451,7 @@ def test_what_is_pruned_again_and_what_of_it_is_slack() -> None:
         if gone:
             assert history is not None
             scores = score(model=model, history=history, layout=tiny.LAYOUT, mode=PAPER_POLICY.score)
-            idle = {s.layer: invariant(scores=s, threshold=1000) for s in scores}
+            idle = {s.layer: invariant(scores=s, threshold=300) for s in scores}
             slack = sum(not idle[name][j] for name, j in gone)
         assert row.slack_neurons == slack
         before, history = gone, model

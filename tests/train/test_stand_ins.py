@@ -52,7 +52,7 @@ MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
             nn.Conv2d(5, 6, (2, 3), stride=2),
             nn.Sigmoid(),
             nn.Flatten(),
-            nn.Linear(18, 3),
+            nn.Linear(54, 3),
         ),
         (2, 9, 9),
     ),
@@ -165,7 +165,7 @@ def test_of_what_recurs_the_mean_over_examples_and_steps_stands_in(seed: int) ->
         own = module.first.weight_hh_l0[rows[0]][:, [1, 2, 4]] @ means[0][[1, 2, 4]]
         both = module.second.weight_ih_l0[rows[1]][:, [1, 2, 4]] @ means[0][[1, 2, 4]]
         both += module.second.weight_hh_l0[rows[1]][:, [0]] @ means[1][[0]]
-        head = module.head.weight[:, [0]] @ means[1][[0]]
+        head = module.head.weight[:, [0]] @ second[:, -1].mean(dim=0)[[0]]  # the last step alone
     assert set(added) == {"first.bias_ih_l0", "second.bias_ih_l0", "head.bias"}
     for name, want in (("first.bias_ih_l0", own), ("second.bias_ih_l0", both), ("head.bias", head)):
         np.testing.assert_allclose(added[name].numpy(), want.numpy(), rtol=1e-4, atol=1e-6)
@@ -231,14 +231,20 @@ def test_an_update_is_what_training_changed_without_the_stand_in(name: str) -> N
     np.testing.assert_array_equal(*whole)
 
 
-def test_training_starts_from_biases_that_stand_in_for_the_first_examples() -> None:
-    """As if the sub-model had had them: by hand, over the first 32 of 40 examples."""
+@pytest.mark.parametrize(
+    ("examples", "epochs", "count"), [(40, 1, 5), (40, 3, 15), (7, 1, 1), (255, 1, 31), (300, 1, 32)]
+)
+def test_training_starts_from_biases_that_stand_in_for_the_first_examples(
+    examples: int, epochs: int, count: int
+) -> None:
+    """As if the sub-model had had them: by hand, over an eighth of what is trained on, at most 32."""
     torch.manual_seed(4)
     module = nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 2))
     layout = layout_of(module, input_shape=(4,))
     one = Case(module, layout, {x.name: np.array([0, 2, 5]) for x in layout.layers}, torch.zeros(1, 4))
-    found = fitted(one, MOVING, stand_in=True)
-    first = np.random.default_rng(3).normal(size=(40, 4)).astype(np.float32)[:32]
+    training = attrs.evolve(MOVING, epochs=epochs)
+    found = fitted(one, training, stand_in=True, examples=examples)
+    first = np.random.default_rng(3).normal(size=(examples, 4)).astype(np.float32)[:count]
     with torch.no_grad():
         mean = module[:2](torch.from_numpy(first)).mean(dim=0)
         gone = [1, 3, 4, 6]
@@ -247,6 +253,6 @@ def test_training_starts_from_biases_that_stand_in_for_the_first_examples() -> N
     model[-2:] += added.numpy()
     raised = nn.Sequential(nn.Linear(4, 7), nn.ReLU(), nn.Linear(7, 2))
     load(raised, model)
-    want = fitted(attrs.evolve(one, module=raised), MOVING, stand_in=False)
+    want = fitted(attrs.evolve(one, module=raised), training, stand_in=False, examples=examples)
     np.testing.assert_allclose(found, want, atol=1e-6)
     assert len(found) == len(extract(model=model, layout=layout, kept=one.kept))
