@@ -379,6 +379,12 @@ def test_vector_the_threshold_is_exact_where_floats_are_not() -> None:
     assert invariant(scores=scores, threshold=1000).tolist() == [False, True]
 
 
+@pytest.mark.rule("INV-8")
+def test_each_neuron_has_a_change_and_a_scale() -> None:
+    with pytest.raises(PreconditionError, match="INV-8: layer hidden has 2 changes and 3 scales"):
+        LayerScores("hidden", np.ones(2, dtype=np.int64), np.ones(3, dtype=np.int64))
+
+
 # With gaps
 
 
