@@ -510,7 +510,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _need_training() -> None:
     """CLI-1: say how to get the extra, where it is missing."""
-    missing = [name for name in ("torch", "matplotlib", "rich") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("torch", "matplotlib", "rich", "scipy") if importlib.util.find_spec(name) is None]
     if missing:
         raise PreconditionError(
             rule="CLI-1",

@@ -15,7 +15,7 @@ from clip_ref.oracle.skeletons import LANGUAGES
 
 ROOT = Path(__file__).parent.parent
 
-MISSING = "import sys\nfor name in ('torch', 'matplotlib', 'rich', 'hypothesis', 'pytest'): sys.modules[name] = None\n"
+MISSING = "import sys\nfor name in ('torch', 'matplotlib', 'rich', 'scipy', 'hypothesis', 'pytest'): sys.modules[name] = None\n"
 """Opens a script for an interpreter in which the extras can be neither found nor imported."""
 
 
@@ -51,7 +51,7 @@ for name in names:
     importlib.import_module(name)
 print(len(names))
 imported = {name for name, module in sys.modules.items() if module is not None}
-assert not {"torch", "matplotlib", "rich", "hypothesis", "pytest"} & imported
+assert not {"torch", "matplotlib", "rich", "scipy", "hypothesis", "pytest"} & imported
 """
 
 
@@ -80,13 +80,16 @@ def test_core_commands_work_without_the_extras(tmp_path: Path) -> None:
 
 
 @pytest.mark.rule("CLI-1")
-@pytest.mark.parametrize("arguments", [("train", "--out", "new"), ("demo", "--out", "new"), ("evaluate", "model.npz")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "--out", "new"), ("demo", "--out", "new"), ("evaluate", "model.npz"), ("lab", "table", "--out", "new")],
+)
 def test_what_needs_the_extra_says_how_to_get_it(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = bare(CLI, *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        f"clip-ref {arguments[0]}: training needs torch, matplotlib, rich, not installed here: "
+        f"clip-ref {arguments[0]}: training needs torch, matplotlib, rich, scipy, not installed here: "
         "pip install 'clip-ref[train]' [CLI-1]\n"
     )
     assert list(tmp_path.iterdir()) == []

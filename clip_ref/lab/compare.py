@@ -1,11 +1,11 @@
 """From finished runs to rows, means and intervals.   Spec: laboratory, rules EXP-5, EXP-6.
 
-Runs that differ in the method alone form a group; what a method is worth is its difference to `none` within each group, and an
-interval over the seeds of those differences.
+Runs that differ in the method alone form a group, whether they were trained or had for their times; what a method is worth is
+its difference to `none` within each group, and an interval over the seeds of those differences.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ CONFIDENCE: Final = 0.95
 METHOD_FIELDS: Final = ("method", "changes")
 """What may differ in a group."""
 
-UNSHARED: Final = (*METHOD_FIELDS, "policy", "flags", "results_version")
+UNSHARED: Final = (*METHOD_FIELDS, "policy", "flags", "results_version", "trained")
 """What does not keep runs out of one group."""
 
 
@@ -35,8 +35,8 @@ def label(record: Record) -> str:
 
 
 def group_of(record: Record) -> tuple[tuple[str, str], ...]:
-    """EXP-5: what a run shares with those that it is compared with: all but the method."""
-    return tuple(sorted((k, repr(v)) for k, v in record.config.items() if k not in UNSHARED))
+    """EXP-5: what a run shares with those that it is compared with: its data, and all but the method."""
+    return ("data", record.data), *sorted((k, repr(v)) for k, v in record.config.items() if k not in UNSHARED)
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
@@ -45,9 +45,15 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     groups: dict[object, list[Record]] = {}
     for record in records:
         groups.setdefault(group_of(record), []).append(record)
-    bases = {key: next((r for r in group if label(r) == "none"), None) for key, group in groups.items()}
+    bases = {key: _base(group) for key, group in groups.items()}
     budgets = {key: min(r.simulated_seconds for r in group) for key, group in groups.items()}
     return [_row(r, bases[group_of(r)], budgets[group_of(r)]) for r in records]
+
+
+def _base(group: Sequence[Record]) -> Record | None:
+    """The group's `none`, the trained one if there are both: their times are the same (EXP-4)."""
+    found = [record for record in group if label(record) == "none"]
+    return max(found, key=lambda record: bool(record.config["trained"]), default=None)
 
 
 def _row(record: Record, base: Record | None, budget: float) -> dict[str, Any]:
@@ -184,10 +190,6 @@ def in_order(names: Iterable[str]) -> list[str]:
     """Methods in the order of every table, their variants behind them."""
     order = list(METHODS)
     return sorted(dict.fromkeys(names), key=lambda name: (order.index(name.split()[0]), name.count(" "), name))
-
-
-Column = tuple[str, Callable[[Sequence[Mapping[str, Any]]], str]]
-"""A column's head, and what it shows of the rows of one method."""
 
 
 def values(found: Iterable[Mapping[str, Any]], key: str) -> Estimate | None:

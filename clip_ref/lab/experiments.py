@@ -37,6 +37,9 @@ FOLDERS: Final = {
 }
 """Where a task's data are below --data-dir."""
 
+QUICK_ROUNDS: Final = 5
+"""Of every run of --quick: two that warm up, and three that prune."""
+
 CLIENTS: Final = (10, 20, 50)
 """The paper has up to 50."""
 
@@ -136,7 +139,7 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
         "partition": partition,
         "examples": examples,
         "fleet": "table",
-        "rounds": 6 if quick else rounds,
+        "rounds": QUICK_ROUNDS if quick else rounds,
         "evaluate_every": 1 if quick else every,
     }
     return lambda **changes: RunConfig(**plain | changes)
@@ -279,10 +282,6 @@ def _head(found: Rows) -> list[str]:
     return ["\n".join(blocks)]
 
 
-def _caption(task: str, group: Mapping[str, Any]) -> str:
-    return f"**`{task}`**, " + ", ".join(f"{key} {value}" for key, value in group.items())
-
-
 def _tables(found: Rows, keys: Sequence[str], columns: Mapping[str, Callable[[Rows], str]]) -> list[str]:
     """A table for each combination of `keys`, a row for each method."""
     out = []
@@ -300,7 +299,7 @@ def _tables(found: Rows, keys: Sequence[str], columns: Mapping[str, Callable[[Ro
 NAMES: Final = {"clients": "n", "fleet": "fleet"}
 
 SIZES: Final = {
-    "digits": "1,417 digits of ten writers, four writers unseen",
+    "digits": "1,287 digits of ten writers, four writers unseen",
     "cifar10": "VGG-9 on 5,000 images of CIFAR-10 (JPEG copy), 10,000 unseen",
     "mnist": "FEMNIST's CNN with ten outputs on 3,000 images of Fashion-MNIST, 10,000 unseen",
     "femnist": "FEMNIST's CNN on LEAF's FEMNIST by writer",

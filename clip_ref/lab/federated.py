@@ -1,7 +1,8 @@
-"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-9."""
+"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-12."""
 
 import csv
 import functools
+import hashlib
 import io
 import itertools
 import json
@@ -66,6 +67,11 @@ class Clock(StrEnum):
     """CPU time of really training each sub-model here, the median of five, scaled to the device."""
 
 
+def _pairs(changes: Iterable[Iterable[Any]]) -> tuple[tuple[str, Any], ...]:
+    """Names and values, from tuples or from the lists that JSON has for them."""
+    return tuple((name, value) for name, value in changes)
+
+
 @attrs.frozen(kw_only=True)
 class RunConfig:
     """What determines a run. Equal configurations give equal results on one machine."""
@@ -85,7 +91,7 @@ class RunConfig:
     method: str = "clip"
     """The method's name."""
 
-    changes: tuple[tuple[str, Any], ...] = ()
+    changes: tuple[tuple[str, Any], ...] = attrs.field(default=(), converter=_pairs)
     """What is changed in its policy: names of fields, and their values."""
 
     clients: int = 20
@@ -425,6 +431,10 @@ class Run:
         return {x.name: np.arange(kept_count(x.neurons, keep), dtype=np.int64) for x in self.layout.layers}
 
     @functools.cached_property
+    def _data(self) -> str:
+        return data_digest(self.config)
+
+    @functools.cached_property
     def _seconds_at(self) -> dict[int, float]:
         """The measured clock: CPU seconds per example at each keep level, made monotone; each the median of five."""
         if self.config.clock is not Clock.MEASURED:
@@ -723,6 +733,7 @@ class Run:
             "met": {str(u): met for u, met in self._met.items()},
             "told": [s.layer for s in self._told],
             "seconds_at": {str(keep): seconds for keep, seconds in self._seconds_at.items()},
+            "data": self._data,
         }
         packed = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
         arrays: dict[str, Any] = {"header": packed, "model": self.state.model}
@@ -737,7 +748,10 @@ class Run:
 
     @classmethod
     def resume(cls, path: Path, *, config: RunConfig, pool: Pool) -> "Run":
-        """LAB-5: the run that `save` wrote; refused if it is not one of `config`, apart from the number of rounds."""
+        """LAB-5: the run that `save` wrote; refused if it is not one of `config`, apart from the number of rounds.
+
+        The data may have moved, but not changed.
+        """
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 header = json.loads(stored["header"].tobytes())
@@ -758,12 +772,13 @@ class Run:
             pruned = header["pruned"]
             seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
             next_round, fleet, target = RoundNumber(header["round"]), header["fleet"], header["target"]
+            data = header["data"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PreconditionError(
                 rule="LAB-5",
                 detail=f"{path} is damaged, or no checkpoint of this version: {error}; begin again in another --out",
             ) from None
-        differ = [key for key in want if key != "rounds" and want[key] != have.get(key)]
+        differ = [key for key in want if key not in ("rounds", "data_dir") and want[key] != have.get(key)]
         if differ:
             changes = ", ".join(f"{key} {have.get(key)!r}, not {want[key]!r}" for key in differ)
             raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: it has {changes}")
@@ -773,10 +788,21 @@ class Run:
                 rule="LAB-5",
                 detail=f"{path} belongs to another run: fleet {config.fleet} was another one when it began",
             )
+        if data != run._data:
+            raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: its data were other ones")
         run.state = State(run.state.session, next_round, model, history, target)
         run.rows, run._memory, run._holders, run._seconds_at = rows, memory, holders, seconds_at
         run._pruned, run._told, run._met, run._models = pruned, told, met, models
         return run
+
+
+def data_digest(config: RunConfig) -> str:
+    """EXP-3: the digest of the examples, dealt and unseen: 16 hexadecimal digits."""
+    task, sha = load_task(config.source()), hashlib.sha256()
+    for inputs, labels in (task.ordered, task.test):
+        sha.update(inputs.tobytes())
+        sha.update(labels.tobytes())
+    return sha.hexdigest()[:16]
 
 
 def fleet_as_json(fleet: Fleet) -> Any:

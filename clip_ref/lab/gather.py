@@ -23,10 +23,9 @@ import attrs
 
 from clip_ref import __version__
 from clip_ref.errors import ClipError, PreconditionError
-from clip_ref.lab.federated import RoundRow, Run, RunConfig, checks, fleet_as_json, write_whole
+from clip_ref.lab.federated import RoundRow, Run, RunConfig, checks, data_digest, fleet_as_json, write_whole
 from clip_ref.lab.methods import method
 from clip_ref.lab.untrained import ClockPool
-from clip_ref.train.data import load_task
 from clip_ref.train.pool import Pool
 
 RESULTS_VERSION: Final = 1
@@ -137,18 +136,23 @@ def described(config: RunConfig) -> dict[str, Any]:
 
 def key_of(config: RunConfig) -> str:
     """EXP-1: the digest that names a run, 16 hexadecimal digits."""
-    text = json.dumps(described(config), sort_keys=True, separators=(",", ":"))
+    return _digest(described(config))
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(path: Path) -> Record:
-    """The finished run in a file; `PreconditionError` (EXP-2) if it is damaged or is not named by what it holds."""
+    """EXP-2: the finished run in a file; `PreconditionError` if it is damaged or is not named by what it holds."""
     try:
         record = Record(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        lengths = {len(record.rounds[name]) for name in COLUMNS}
+        whole = lengths == {record.config["rounds"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise PreconditionError(rule="EXP-2", detail=f"{path} is no finished run of this version: {error}") from None
-    lengths = {len(record.rounds.get(name, ())) for name in COLUMNS}
-    if record.key != path.stem or lengths != {record.config.get("rounds")}:
+    if not whole or not path.stem == record.key == _digest(record.config):
         raise PreconditionError(rule="EXP-2", detail=f"{path} does not hold the run that its name says")
     return record
 
@@ -169,15 +173,6 @@ def processor() -> str:
     found = {name.strip(): value for name, value in fields.items()}
     name, family, model = (found.get(field, "?") for field in ("model name", "cpu family", "model"))
     return f"{name}, family {family}, model {model}, {os.cpu_count()} cores"
-
-
-def data_digest(config: RunConfig) -> str:
-    """EXP-3: the digest of the examples, dealt and unseen: 16 hexadecimal digits."""
-    task, sha = load_task(config.source()), hashlib.sha256()
-    for inputs, labels in (task.ordered, task.test):
-        sha.update(inputs.tobytes())
-        sha.update(labels.tobytes())
-    return sha.hexdigest()[:16]
 
 
 def perform(config: RunConfig, *, runs: Path, report: Callable[[RoundRow], None]) -> Record:

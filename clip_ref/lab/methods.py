@@ -47,21 +47,19 @@ class Method:
     """Whether biases of a sub-model hold for the pruned neurons what they give on average (SUB-7)."""
 
 
-RANDOM: Final = attrs.evolve(
+LEVELS: Final = attrs.evolve(
     HARDENED_POLICY,
-    selection=Selection.PAPER,
-    threshold=0,
-    slack_seed=SlackSeed.CONTEXT,
+    score=Score.L1,
+    selection=Selection.RANK,
     age_cap=0,
     mean=Mean.LEVELS,
     spread=False,
-)
-"""All slack: neurons are drawn at random in every round."""
-
-LEVELS: Final = attrs.evolve(
-    HARDENED_POLICY, score=Score.L1, selection=Selection.RANK, mean=Mean.LEVELS, spread=False, anonymity_blocks=True
+    anonymity_blocks=True,
 )
 """The paper's idea, exact, with zeros kept out of the mean."""
+
+RANDOM: Final = attrs.evolve(LEVELS, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT)
+"""All slack: neurons are drawn at random in every round."""
 
 SPREAD: Final = attrs.evolve(LEVELS, mean=Mean.STRATA, spread=True)
 """No neuron is left to the fast clients alone, as far as there are blocks enough."""

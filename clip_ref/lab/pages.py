@@ -104,6 +104,7 @@ def report(*, out: Path, site: Path) -> list[str]:
         about = json.loads((out / experiment.name / "rows.json").read_text("utf-8"))
         keys = dict.fromkeys(row["run"] for row in about["rows"])
         records = {key: load(out / RUNS / f"{key}.json") for key in keys}
+        about["rows"] = rows(list(records.values()))
         pictures = _draw(experiment, about["rows"], records, site / "results" / experiment.name)
         sections.append(page(experiment, about, pictures, folder=f"results/{experiment.name}/"))
     write_whole(site / "results.md", "\n".join([INTRODUCTION, *sections]).encode())

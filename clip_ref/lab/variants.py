@@ -14,7 +14,7 @@ from clip_ref.scores import LayerScores
 from clip_ref.values import ClientId, Floats
 
 EXPIRY: Final = 8
-"""A client forgets models that are more than so many rounds old."""
+"""A client forgets models that are so many rounds old."""
 
 
 class ToldClient(Client):
@@ -59,7 +59,7 @@ def seen_changes(*, updates: Mapping[ClientId, Floats], model: Floats, layout: L
 
 
 class GapClient(Client):
-    """LAB-12: a client that scores over the rounds that it saw, if it saw any of the last few."""
+    """LAB-12: a client that scores over the rounds that it saw, if it saw any of the last `EXPIRY` − 1."""
 
     def __init__(self, *, seen: Sequence[tuple[int, Floats]], **usual: Any) -> None:
         """`seen`: the rounds that it took part in, ascending, with the models it was sent; the rest as for any client."""

@@ -19,7 +19,7 @@ from clip_ref.cli import main
 from clip_ref.lab import demo, plots, training
 from clip_ref.lab.demo import Demo, compare, findings, markdown, results, run_demo, table, write_demo
 from clip_ref.lab.federated import RoundRow, RunConfig
-from clip_ref.lab.methods import METHODS
+from clip_ref.lab.methods import SHIPPED
 from clip_ref.train.pool import Pool
 from lab import tiny
 from lab.conftest import REAL, RealDemo
@@ -47,7 +47,7 @@ def test_the_real_demo_passes_and_prints_its_results_alone(real_demo: RealDemo) 
 
 def test_the_real_demo_s_results_have_what_was_promised(real_demo: RealDemo) -> None:
     found = real_demo.results
-    assert list(found["methods"]) == list(METHODS)
+    assert list(found["methods"]) == list(SHIPPED)
     for numbers in found["methods"].values():
         assert {"simulated_seconds", "bound_share", "final_accuracy", "rounds"} <= set(numbers)
         assert numbers["rounds"] == REAL.rounds
@@ -62,7 +62,7 @@ def test_the_real_demo_s_results_have_what_was_promised(real_demo: RealDemo) -> 
 @pytest.mark.rule("LAB-2", "LAB-6")
 def test_the_real_demo_s_rounds_bear_out_its_results(real_demo: RealDemo) -> None:
     rounds = rounds_of(real_demo)
-    assert list(rounds) == list(METHODS)
+    assert list(rounds) == list(SHIPPED)
     for name, rows in rounds.items():
         numbers = real_demo.results["methods"][name]
         assert [row["round"] for row in rows] == ["1", "2", "3"]
@@ -72,8 +72,8 @@ def test_the_real_demo_s_rounds_bear_out_its_results(real_demo: RealDemo) -> Non
         assert float(rows[-1]["accuracy"]) == numbers["final_accuracy"]
         assert {row["upload_bytes"] for row in rows} == {str(*real_demo.results["checks"]["upload_lengths"])}
     for number in range(2):
-        assert len({rounds[name][number]["secure_sum"] for name in METHODS if name != "exclude"}) == 1
-    assert len({rounds[name][2]["secure_sum"] for name in METHODS}) == 5
+        assert len({rounds[name][number]["secure_sum"] for name in SHIPPED if name != "exclude"}) == 1
+    assert len({rounds[name][2]["secure_sum"] for name in SHIPPED}) == 5
     assert {row["survivors"] for row in rounds["exclude"]} == {"8"}
 
 
@@ -95,7 +95,7 @@ def test_the_real_demo_s_report_shows_its_plots(real_demo: RealDemo) -> None:
         data = (real_demo.out / name).read_bytes()
         assert data.startswith(b"\x89PNG\r\n\x1a\n")
         assert len(data) > 5000
-    for name in METHODS:
+    for name in SHIPPED:
         assert re.search(rf"^\| {name} \| \d+\.\d s \|", text, re.MULTILINE)
     assert "FAILED" not in text
 
@@ -174,7 +174,7 @@ def test_the_table_that_is_printed(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split("  ")[0] == "method"
     assert set(printed[1]) == {"-"}
-    assert [line.split()[0] for line in printed[2:7]] == list(METHODS)
+    assert [line.split()[0] for line in printed[2:7]] == list(SHIPPED)
     marks = [line for line in printed if line.startswith(("ok ", "FAILED "))]
     assert len(marks) == 3
     assert "one digest in each of 15 rounds" in marks[0]
@@ -273,7 +273,7 @@ def test_methods_are_held_against_none_and_its_bound() -> None:
 
 def test_where_the_bound_is_0_there_is_no_share_of_it(make: Callable[..., Demo]) -> None:
     whole = make()
-    nothing = {name: rows_of(4.0, 0.9, bound=0.0) for name in METHODS}
+    nothing = {name: rows_of(4.0, 0.9, bound=0.0) for name in SHIPPED}
     flat = attrs.evolve(whole, outcomes=compare(nothing))
     assert {numbers["bound_share"] for numbers in results(flat)["methods"].values()} == {None}
     assert json.loads(json.dumps(results(flat)))["methods"]["clip"]["bound_share"] is None

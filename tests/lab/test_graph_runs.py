@@ -18,7 +18,7 @@ from clip_ref.identities import beside, load_directory
 from clip_ref.lab import training
 from clip_ref.lab.federated import Run, bucket, checks, passed, plain_sum
 from clip_ref.lab.methods import METHODS
-from clip_ref.params import Encoding, Params, PruningPolicy, SecurityLevel
+from clip_ref.params import NO_PRUNING, Encoding, Params, PruningPolicy, SecurityLevel
 from clip_ref.train.data import load_task
 from clip_ref.values import ClientId
 from lab import tiny
@@ -138,7 +138,7 @@ def test_what_no_graph_can_do_is_refused(changes: dict[str, object], problem: st
 def test_the_other_methods(name: str) -> None:
     rows = tiny.run(clients=CLIENTS, stragglers=3, neighbours=K, rounds=3, method=name).rows
     assert passed(checks(rows))
-    assert bool(rows[-1].keep_levels) == (name in ("random", "clip"))
+    assert bool(rows[-1].keep_levels) == (METHODS[name].policy != NO_PRUNING)
 
 
 @pytest.mark.rule("LAB-4", "LAB-5", "TRA-7", "AUD-5", "AUD-11")

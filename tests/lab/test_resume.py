@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from clip_ref.errors import PreconditionError
-from clip_ref.lab import training
+from clip_ref.lab import federated, training
 from clip_ref.lab.federated import Clock, Run, RunConfig, rows_csv
+from clip_ref.lab.methods import METHODS
 from clip_ref.params import SecurityLevel
 from clip_ref.train import modelfile
+from clip_ref.train.data import Source, Task, load_task
 from lab import tiny
 
 WRITTEN = ["checkpoint.npz", "model.npz", "results.json", "rounds.csv"]
@@ -72,7 +74,7 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(stop: int, straight: P
 
 
 @pytest.mark.rule("LAB-4", "LAB-5")
-@pytest.mark.parametrize("name", ["none", "random", "exclude", "clip-paper"])
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "clip"])
 def test_every_method_can_be_resumed(name: str, tmp_path: Path, runs: Mapping[str, Run]) -> None:
     train(tmp_path, method=name, rounds=2)
     train(tmp_path, method=name, resume=True)
@@ -165,9 +167,11 @@ OTHERS: dict[str, Any] = {
     "seed": 2,
     "deadline": 5_000_000,
     "fleet": "paper",
-    "data_dir": "elsewhere",
     "partition": "iid",
     "examples": 100,
+    "changes": [["margin", 100]],
+    "trained": False,
+    "evaluate_every": 2,
 }
 
 
@@ -187,8 +191,26 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_name(field: str, st
 
 
 def test_every_field_but_task_and_rounds_was_tried() -> None:
-    """Another task needs data that do not ship."""
-    assert set(OTHERS) | {"task", "rounds"} == {field.name for field in attrs.fields(RunConfig)}
+    """Another task needs data that do not ship; the others may be otherwise."""
+    assert set(OTHERS) | {"task", "rounds", "data_dir"} == {field.name for field in attrs.fields(RunConfig)}
+
+
+@pytest.mark.rule("LAB-5", "EXP-3")
+def test_data_may_move_but_not_change(straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path / "moved", rounds=2)
+    train(tmp_path / "moved", resume=True, data_dir="elsewhere")
+    assert (tmp_path / "moved" / "rounds.csv").read_bytes() == (straight / "rounds.csv").read_bytes()
+
+    def other(source: Source) -> Task:
+        task = load_task(source)
+        inputs, labels = task.test
+        return attrs.evolve(task, test=(inputs, labels[::-1]))
+
+    monkeypatch.setattr(federated, "load_task", other)
+    before = tiny.files(tmp_path)
+    with pytest.raises(PreconditionError, match=r"LAB-5: .*npz belongs to another run: its data were other ones"):
+        train(tmp_path / "moved", resume=True, rounds=5)
+    assert tiny.files(tmp_path) == before
 
 
 @pytest.mark.rule("LAB-5")
@@ -248,6 +270,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "no model": without("model.npy"),
     "a header that is a list": header(lambda found: [found]),
     "rows of another version": header(lambda found: found | {"rows": [{"round": 1}]}),
+    "no digest of the data": header(lambda found: {k: v for k, v in found.items() if k != "data"}),
     "no memory": header(lambda found: {k: v for k, v in found.items() if k != "memory"}),
 }
 

@@ -1,6 +1,8 @@
 """Runs: what is refused, that a mistake or a flipped bit anywhere shows, and what the methods have in common."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from rounds import held_by
 from clip_ref import codec, masking, padding, submodel
 from clip_ref.canonical import digest, model_digest
 from clip_ref.errors import ClipError, ContributionError, PreconditionError
+from clip_ref.invariance import score
 from clip_ref.lab import federated
 from clip_ref.lab.federated import Clock, Run, RunConfig, checks, in_place, passed, plain_sum, summarise
 from clip_ref.lab.methods import METHODS, method
@@ -28,16 +31,22 @@ from clip_ref.params import (
     Mean,
     Params,
     PruningPolicy,
+    Score,
     SecurityLevel,
     Selection,
     SlackSeed,
 )
 from clip_ref.round import Server
 from clip_ref.round.cost import Leg
+from clip_ref.scores import invariant
 from clip_ref.sim.clock import Activity
+from clip_ref.train.data import load_task
+from clip_ref.train.partition import slow_classes
 from clip_ref.values import ClientId
 from clip_ref.wire import kind_name
 from lab import tiny
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_defaults_are_what_the_demo_promises() -> None:
@@ -48,20 +57,65 @@ def test_the_defaults_are_what_the_demo_promises() -> None:
 
 
 def test_the_methods_are_those_of_the_specification() -> None:
-    assert list(METHODS) == ["none", "random", "exclude", "clip-paper", "clip"]
+    table = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "spec" / "runs.md").read_text("utf-8"), re.MULTILINE)
+    assert list(METHODS) == table
     policies = {name: one.policy for name, one in METHODS.items()}
-    assert policies["none"] == policies["exclude"] == NO_PRUNING
+    assert policies["none"] == policies["exclude"] == policies["shorten"] == NO_PRUNING
     assert policies["clip-paper"] == PAPER_POLICY
     assert policies["clip"] == HARDENED_POLICY
-    assert policies["random"] == attrs.evolve(
-        HARDENED_POLICY, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT
+    drawn: dict[str, Any] = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
+    levels, ranked = policies["clip-levels"], policies["clip-rank"]
+    assert (levels.mean, levels.selection, levels.score, levels.spread) == (
+        Mean.LEVELS,
+        Selection.RANK,
+        Score.L1,
+        False,
     )
-    assert [name for name, one in METHODS.items() if one.excludes] == ["exclude"]
-    assert {policies[name].mean for name in ("clip", "clip-paper")} == {Mean.LEVELS, Mean.DILUTE}
-    with pytest.raises(
-        PreconditionError, match="LAB-1: no method 'prune'; there are none, random, exclude, clip-paper"
-    ):
+    assert policies["random"] == attrs.evolve(levels, **drawn)
+    assert policies["fluid"] == attrs.evolve(policies["random"], selection=Selection.RANK)
+    assert policies["ordered"] == attrs.evolve(policies["random"], selection=Selection.ORDERED)
+    assert policies["clip-gaps"] == attrs.evolve(levels, mean=Mean.DILUTE, anonymity_blocks=False)
+    assert ranked == attrs.evolve(levels, mean=Mean.STRATA, spread=True)
+    assert policies["clip-size"] == attrs.evolve(ranked, score=Score.SIZE)
+    assert policies["clip-draw"] == attrs.evolve(ranked, **drawn)
+    flags = {
+        flag: [name for name, one in METHODS.items() if getattr(one, flag)]
+        for flag in ("excludes", "shortens", "watches", "gaps")
+    }
+    assert flags == {"excludes": ["exclude"], "shortens": ["shorten"], "watches": ["fluid"], "gaps": ["clip-gaps"]}
+    with pytest.raises(PreconditionError, match="LAB-1: no method 'prune'; there are none, random, ordered, exclude"):
         method("prune")
+
+
+@pytest.mark.rule("LAB-1")
+def test_a_method_is_changed_field_by_field() -> None:
+    changed = method("clip-levels", [("margin", 7), ("mean", "dilute"), ("stands_in", True)])
+    assert changed.policy == attrs.evolve(METHODS["clip-levels"].policy, margin=7, mean=Mean.DILUTE)
+    assert changed.stands_in
+    assert not METHODS["clip-levels"].stands_in
+    config = tiny.config(method="clip-levels", changes=(("margin", 7),))
+    assert config.params(10).policy.margin == 7
+    assert RunConfig(**config.as_dict()) == config
+    assert config.as_dict()["changes"] == [["margin", 7]]
+
+
+@pytest.mark.rule("LAB-1")
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"changes": (("speed", 7),)}, "LAB-1: a method has no 'speed'; it has age_cap, anonymity_blocks,"),
+        ({"changes": (("excludes", True),)}, "LAB-1: a method has no 'excludes'"),
+        ({"changes": (("mean", "median"),)}, "PAR-1: 'median' is no mean"),
+        ({"changes": (("margin", -1),)}, "PAR-1: margin must be 0 … 1000 ‰"),
+        ({"method": "clip-levels", "changes": (("spread", True),)}, "PAR-4"),
+        ({"evaluate_every": 0}, "LAB-1: a run of 4 rounds is evaluated after every 1 … 4, got 0"),
+        ({"evaluate_every": 5}, "LAB-1: a run of 4 rounds is evaluated after every 1 … 4, got 5"),
+        ({"trained": False, "clock": Clock.MEASURED}, "LAB-1: the measured clock measures training"),
+    ],
+)
+def test_what_experiments_may_not_ask_for(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ClipError, match=problem):
+        tiny.config(**changes)
 
 
 @pytest.mark.rule("LAB-1")
@@ -207,7 +261,7 @@ def test_in_every_round_the_sums_agree_and_pruning_does_not_show(name: str, runs
 
 
 @pytest.mark.rule("LAB-3")
-@pytest.mark.parametrize("name", ["none", "clip", "clip-paper"])
+@pytest.mark.parametrize("name", ["none", "clip-levels", "clip-paper"])
 def test_the_next_model_is_the_weighted_mean_of_the_updates(name: str, runs: Mapping[str, Run]) -> None:
     """Over the holders under `levels`, over everybody under `dilute`: from what the pool was asked and answered."""
     run = Run(config=tiny.config(method=name), pool=pool_of(jobs := tiny.TinyPool()))
@@ -224,7 +278,7 @@ def test_the_next_model_is_the_weighted_mean_of_the_updates(name: str, runs: Map
             everybody += examples
             np.testing.assert_array_equal(job.model, before)
         assert everybody == 1287
-        mean = total / (weight if name == "clip" else everybody)
+        mean = total / (weight if name == "clip-levels" else everybody)
         np.testing.assert_allclose(run.state.model, before + mean, atol=1e-4)
         assert row.accuracy == jobs.evaluate(run.state.model)
     assert run.state.round == 5
@@ -268,7 +322,7 @@ def test_who_prunes_and_how_much(runs: Mapping[str, Run]) -> None:
         assert len({row.pruned_neurons for row in runs[name].rows[2:]}) == 1
     for name in ("none", "exclude"):
         assert {(row.stragglers, row.keep_levels, row.pruned_neurons) for row in runs[name].rows} == {("", "", 0)}
-    assert runs["random"].rows[2].pruned_neurons == runs["clip"].rows[2].pruned_neurons > 0
+    assert runs["random"].rows[2].pruned_neurons == runs["clip-levels"].rows[2].pruned_neurons > 0
 
 
 def test_exclude_leaves_the_slow_out(runs: Mapping[str, Run]) -> None:
@@ -348,6 +402,109 @@ def test_the_measured_clock_times_what_was_measured() -> None:
         assert run.timeline is not None
         seconds = 1e-3 * tiny.LAYOUT.macs() * examples * 2
         assert run.timeline.observed(client).fit == pytest.approx(seconds * 3 / ghz * 1e6)
+
+
+# --- Evaluation ---
+
+
+@pytest.mark.parametrize(("every", "evaluated"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (5, [5])])
+def test_the_model_is_evaluated_after_every_so_many_rounds(every: int, evaluated: list[int]) -> None:
+    run, always = (tiny.run(method="none", rounds=5, evaluate_every=k) for k in (every, 1))
+    assert [row.round for row in run.rows if row.accuracy is not None] == evaluated
+    assert [row.accuracy for row in run.rows if row.accuracy is not None] == [
+        always.rows[k - 1].accuracy for k in evaluated
+    ]
+    assert [row.secure_sum for row in run.rows] == [row.secure_sum for row in always.rows]
+    assert summarise(run.rows).final_accuracy == always.rows[evaluated[-1] - 1].accuracy
+
+
+@pytest.mark.rule("LAB-6")
+def test_a_run_that_was_never_evaluated_has_no_final_accuracy() -> None:
+    with pytest.raises(PreconditionError, match="LAB-6: a run that was never evaluated"):
+        summarise([tiny.row(accuracy=None)])
+
+
+def test_slow_devices_classes_have_an_accuracy_of_their_own() -> None:
+    """That of the two classes that the deal by devices gives them; none where data are not dealt so."""
+    run = tiny.run(method="none", partition="devices:0.8", rounds=2)
+    tally = tiny.TinyPool().tally(run.state.model)
+    own = slow_classes(labels=load_task("digits").ordered[1], seed=run.config.seed)
+    assert len(own) == 2
+    assert run.rows[-1].slow_accuracy == sum(tally.right[k] for k in own) / 2e6
+    assert run.rows[-1].slow_accuracy != run.rows[-1].accuracy == tally.accuracy()
+    assert {row.slow_accuracy for row in tiny.run(method="none", rounds=2).rows} == {None}
+
+
+def test_what_is_pruned_again_and_what_of_it_is_slack() -> None:
+    """Against the neurons that the smallest jobs of each round lack, and the threshold on the models before and after."""
+    config, pool = tiny.config(method="clip-paper", changes=(("threshold", 300),), rounds=6), tiny.TinyPool()
+    run, before, history = Run(config=config, pool=pool_of(pool)), set[Any](), None
+    for _ in range(6):
+        pool.jobs.clear()
+        model = run.state.model
+        row = run.step()
+        job = min(pool.jobs, key=lambda job: sum(map(len, job.kept.values())))
+        gone = {(x.name, j) for x in tiny.LAYOUT.layers for j in range(x.neurons) if j not in job.kept[x.name]}
+        assert row.pruned_neurons == len(gone)
+        assert row.pruned_again == (len(gone & before) / len(gone) if gone and before else None)
+        slack = 0
+        if gone:
+            assert history is not None
+            scores = score(model=model, history=history, layout=tiny.LAYOUT, mode=PAPER_POLICY.score)
+            idle = {s.layer: invariant(scores=s, threshold=300) for s in scores}
+            slack = sum(not idle[name][j] for name, j in gone)
+        assert row.slack_neurons == slack
+        before, history = gone, model
+    assert any(row.pruned_again for row in run.rows)
+    assert any(row.slack_neurons for row in run.rows)
+
+
+# --- Means that scale ---
+
+
+@pytest.mark.rule("LAB-2")
+@pytest.mark.parametrize("security", SecurityLevel)
+@pytest.mark.parametrize("mean", ["holder", "strata"])
+@pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
+def test_sums_are_exact_where_clients_scale_and_some_drop_out(
+    slow: bool, mean: str, security: SecurityLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A straggler whose upload never comes stays among those who were counted on; so does a fast one."""
+    stragglers = tiny.config().load_fleet().stragglers
+    gone = stragglers[0] if slow else next(u for u in range(10) if u not in stragglers)
+
+    def without(server: Server, _: Any) -> Any:
+        def network(leg: Leg, who: ClientId, up: bool, data: bytes) -> Sequence[bytes]:
+            lost = leg is Leg.INPUT and up and who == gone and server.context.round == 4
+            return () if lost else (data,)
+
+        return network
+
+    changes = (("mean", mean), ("spread", mean == "strata"))
+    with tiny.tampered(monkeypatch, network=without):
+        run = tiny.run(method="clip-levels", changes=changes, rounds=5, security=security, stragglers=4)
+    assert [row.survivors for row in run.rows] == [10, 10, 10, 9, 10]
+    assert checks(run.rows)["secure_sum_exact"]
+    assert all(row.keep_levels for row in run.rows[2:])
+    plainly = tiny.run(method="clip-levels", rounds=3, security=security, stragglers=4)
+    assert plainly.rows[2].secure_sum != run.rows[2].secure_sum
+    assert plainly.rows[1].secure_sum == run.rows[1].secure_sum
+
+
+@pytest.mark.rule("LAB-2")
+@given(
+    values=st.lists(st.integers(-(2**25), 2**25), min_size=1, max_size=9),
+    top=st.integers(1, 2**18),
+    cap=st.integers(1, 64),
+    data=st.data(),
+)
+def test_each_value_is_scaled_by_its_fraction_or_the_cap(
+    values: list[int], top: int, cap: int, data: st.DataObject
+) -> None:
+    bottom = data.draw(st.lists(st.integers(1, 2**18), min_size=len(values), max_size=len(values)))
+    found = federated._scaled(np.array(values), (top, np.array(bottom)), cap)
+    want = [round(v * min(Fraction(top, below), Fraction(cap))) for v, below in zip(values, bottom, strict=True)]
+    assert found.tolist() == want
 
 
 # --- Tampering: each check fails for its own reason, and a command that sees it fail exits with 1. ---
