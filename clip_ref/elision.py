@@ -1,4 +1,4 @@
-"""Elision: what everybody leaves out of a round, and sends in a later one.   Spec: elision, rules ELI-1..ELI-6.
+"""Elision: what everybody leaves out of a round, and sends in a later one.   Spec: elision, rules ELI-1..ELI-9.
 
 In an elided round the same neurons are left out by all, so that vectors are shorter and still of one length. Such a round is an
 ordinary one of a smaller layout: parties, messages and masks are those of the protocol. What a client's training changed of the
@@ -135,7 +135,7 @@ class Part:
         return digest("elision", (*parts, little_endian(rest)))
 
     def trained(self, kept: Kept) -> dict[str, NDArray[np.int64]]:
-        """ELI-5: what a client trains that keeps `kept` of the round's layout: these and all that are left out, by whole index."""
+        """ELI-5: what a client trains that keeps `kept` of the round: these and all that are left out, by their whole index."""
         return {name: np.union1d(self.within[name][index], self.out[name]) for name, index in kept.items()}
 
     def sent(self, kept: Kept) -> NDArray[np.bool_]:
@@ -175,10 +175,11 @@ class Residual:
 
 
 def settle(*, residual: Floats, update: Floats, sent: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """ELI-6: what a client sends (float32[m]), and what it keeps (float32[d]): `residual` + `update`, cut in two.
+    """ELI-6: what a client sends, float32[m], and keeps, float32[d], of what it has: `residual` + `update`, cut in two.
 
-    `residual` is what it kept before, and `update` how training changed the model that has it in. All are of the whole model, float32[d] and bool[d]; `sent` says which coordinates go. Nothing is lost or counted twice: each
-    coordinate of the sum is in one of the two, and 0 is kept where it is sent. `PreconditionError` if shapes differ.
+    `residual` is what it kept before, and `update` how training changed the model with that in it; both float32[d]. `sent`,
+    bool[d], says which coordinates go. Nothing is lost or counted twice: each coordinate of the sum is in one of the two, and 0
+    is kept where it is sent. `PreconditionError` if shapes differ.
     """
     if not residual.shape == update.shape == sent.shape or not residual.dtype == update.dtype == np.float32:
         raise PreconditionError(

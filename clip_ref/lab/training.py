@@ -57,7 +57,7 @@ def train(
     """
     if transcript is not None and config.elide:
         raise PreconditionError(
-            rule="ELI-8", detail="a transcript has one layout for all of its rounds: leave out --transcript or --elide"
+            rule="ELI-9", detail="a transcript has one layout for all of its rounds: leave out --transcript or --elide"
         )
     check_out(out)
     checkpoint = out / "checkpoint.npz"

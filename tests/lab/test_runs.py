@@ -61,7 +61,12 @@ def test_the_methods_are_those_of_the_specification() -> None:
     assert policies["clip"] == HARDENED_POLICY
     drawn = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
     levels, ranked = policies["clip-levels"], policies["clip-rank"]
-    assert (levels.mean, levels.selection, levels.score, levels.spread) == (Mean.LEVELS, Selection.RANK, Score.L1, False)
+    assert (levels.mean, levels.selection, levels.score, levels.spread) == (
+        Mean.LEVELS,
+        Selection.RANK,
+        Score.L1,
+        False,
+    )
     assert policies["random"] == attrs.evolve(levels, **drawn)
     assert policies["fluid"] == attrs.evolve(policies["random"], selection=Selection.RANK)
     assert policies["ordered"] == attrs.evolve(policies["random"], selection=Selection.ORDERED)
