@@ -1,5 +1,8 @@
 """Elision: what everybody leaves out of a round, that nothing is lost by it, and that who sees it otherwise takes no part."""
 
+from collections.abc import Callable
+from typing import Any
+
 import attrs
 import numpy as np
 import pytest
@@ -146,12 +149,13 @@ def test_a_model_comes_back_as_it_was_where_it_was_left_out(case: tuple[Part, Fl
 def test_another_model_s_weights_are_refused(wrong: Floats) -> None:
     part = Part(CHAIN, left_out(layout=CHAIN, elide=300, every=4, round=RoundNumber(1)))
     good = np.zeros(CHAIN.size, np.float32)
-    for refused in (
+    refusing: list[Callable[[], object]] = [
         lambda: part.restrict(wrong),
         lambda: part.rest(wrong),
         lambda: part.returned(model=wrong, small=part.restrict(good)),
         lambda: part.returned(model=good, small=wrong),
-    ):
+    ]
+    for refused in refusing:
         with pytest.raises(PreconditionError, match=r"ELI-3: the (round's )?model must be float32"):
             refused()
 
@@ -281,7 +285,8 @@ def test_what_is_sent_and_what_is_kept_are_all_there_is(size: int, data: st.Data
 def test_what_was_sent_of_all_rounds_is_what_was_trained(part: Part, every: int, seed: int) -> None:
     """Integers in floats, so that sums are exact: after a whole round nothing is left, and no round's change went twice."""
     layout, rng = part.whole, np.random.default_rng(seed)
-    residual = trained = arrived = np.zeros(layout.size, dtype=np.float32)
+    trained: Floats = np.zeros(layout.size, dtype=np.float32)
+    residual = arrived = trained
     for number in range(1, 2 * every + 1):
         here = Part(layout, left_out(layout=layout, elide=400, every=every, round=RoundNumber(number)))
         update = rng.integers(-99, 100, layout.size).astype(np.float32)
@@ -296,11 +301,12 @@ def test_what_was_sent_of_all_rounds_is_what_was_trained(part: Part, every: int,
 @pytest.mark.rule("ELI-6")
 def test_vectors_of_two_models_are_not_added() -> None:
     one, two = np.zeros(3, np.float32), np.zeros(4, np.float32)
-    for residual, update, sent in (
+    wrong: list[tuple[Any, Any, Any]] = [
         (one, two, np.zeros(4, bool)),
         (two, two, np.zeros(3, bool)),
         (two.astype(np.float64), two, np.zeros(4, bool)),
-    ):
+    ]
+    for residual, update, sent in wrong:
         with pytest.raises(PreconditionError, match="ELI-6: residual, update and mask are of one model"):
             settle(residual=residual, update=update, sent=sent)
 

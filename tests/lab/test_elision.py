@@ -16,6 +16,7 @@ from clip_ref.lab.federated import Clock, Run, checks, passed, rows_csv
 from clip_ref.lab.methods import METHODS
 from clip_ref.params import SecurityLevel
 from clip_ref.round.cost import Leg, LegCost
+from clip_ref.sim import clock
 from clip_ref.sim.clock import Activity
 from clip_ref.train import modelfile
 from clip_ref.values import ClientId, RoundNumber
@@ -148,7 +149,7 @@ def test_who_is_away_keeps_what_it_has_not_sent() -> None:
 def _billed(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[Run, list[dict[int, LegCost]]]:
     """What leg `advertise` cost each client in each round, as the clock was told."""
     seen: list[dict[int, LegCost]] = []
-    honest = federated.simulate
+    honest = clock.simulate
 
     def simulate(**arguments: Any) -> Any:
         seen.append({u: legs[Leg.ADVERTISE] for u, legs in arguments["costs"].items()})
