@@ -366,7 +366,7 @@ def _read_table(found: Rows) -> list[str]:
 
 
 NO_WORSE: Final = (0.005, 0.01)
-"""A rule keeps the accuracy of `none` if it loses at most the first in the mean, and at most the second at the interval's end."""
+"""A rule keeps the accuracy of `none` if it loses at most the first in the mean, the second at the end of its interval."""
 
 SLOW_WITHIN: Final = 0.02
 """And that on the slow devices' own classes, if the mean loss there is at most this."""

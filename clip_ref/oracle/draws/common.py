@@ -180,18 +180,20 @@ def grid(random: Random, most: int = 6) -> tuple[int, ...]:
 def policy(random: Random, *, graph: bool = False, **fixed: Any) -> PruningPolicy:
     """A valid policy with the `fixed` fields; on a graph one that a graph can have."""
     levels = fixed.get("grid", grid(random))
-    selection = fixed.get("selection", random.choice(tuple(Selection)))
+    selection = fixed.get("selection", random.choice((Selection.RANK, Selection.PAPER, Selection.STRICT)))
     slack = SlackSeed.CONTEXT if graph or fixed.get("mean") is Mean.LEVELS else random.choice(tuple(SlackSeed))
     slack = fixed.get("slack_seed", slack)
     hidden = selection is Selection.PAPER and slack is SlackSeed.RECORDS
-    means = [m for m in Mean if not ((hidden and m is Mean.LEVELS) or (graph and m is Mean.HOLDER))]
+    # `strata`, `spread`, `size` and `ordered` are not drawn: the second implementation has them as parameters alone.
+    plain = (Mean.DILUTE, Mean.LEVELS, Mean.HOLDER)
+    means = [m for m in plain if not ((hidden and m is Mean.LEVELS) or (graph and m is Mean.HOLDER))]
     fields: dict[str, Any] = {
         "straggler_share": random.choice((0, 200, 500, random.randint(0, 500))),
         "margin": random.choice((0, 50, 1000, random.randint(0, 1000))),
         "network_aware": graph or bool(random.randrange(2)),
-        "score": random.choice(tuple(Score)),
+        "score": random.choice((Score.L1, Score.MEAN, Score.NORM, Score.MAX)),
         "selection": selection,
-        "threshold": random.choice((0, 1000, 10000, random.randint(0, 10000))),
+        "threshold": random.choice((1 if selection is Selection.PAPER else 0, 1000, 10000, random.randint(1, 10000))),
         "slack_seed": slack,
         "age_cap": 0 if random.randrange(2) else -(-2000 // levels[-1]) + random.choice((0, 1, 17)),
         "mean": random.choice(means),
@@ -264,6 +266,7 @@ _BREAKS: Final[dict[str, tuple[Any, ...]]] = {
     "mean": tuple(Mean),
     "holder_cap": (0, 1, 64, 65),
     "anonymity_blocks": (True, False),
+    "spread": (True, False),
     "bucket_first": (0, 1),
     "bucket_ratio": (1000, 1001, 2000, 2001),
     "bucket_count": (0, 1, 4096, 4097),

@@ -18,7 +18,7 @@ def ranking(random: Random) -> Mapping[str, Any]:
 
 def _drawn(random: Random) -> dict[str, Any]:
     """A policy, an entropy that is seldom of another length, a round."""
-    selection = random.choice((Selection.PAPER, *Selection))
+    selection = random.choice((Selection.PAPER, Selection.PAPER, Selection.RANK, Selection.STRICT))
     return {
         "policy": common.policy(random, selection=selection),
         "entropy": common.secret(random),

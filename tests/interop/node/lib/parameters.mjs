@@ -8,16 +8,16 @@ import { need } from './errors.mjs';
 const FIELDS = ['clients', 'neighbours', 'threshold', 'min_survivors', 'colluders', 'policy', 'encoding', 'security'];
 const POLICY = [
   'straggler_share', 'margin', 'grid', 'network_aware', 'score', 'selection', 'threshold', 'slack_seed', 'age_cap',
-  'mean', 'holder_cap', 'anonymity_blocks', 'bucket_first', 'bucket_ratio', 'bucket_count', 'min_roster', 'warm_up',
+  'mean', 'holder_cap', 'anonymity_blocks', 'spread', 'bucket_first', 'bucket_ratio', 'bucket_count', 'min_roster', 'warm_up',
   'deadline',
 ];
 const ENCODING = ['ring_bits', 'clip', 'value_bits', 'weighting', 'weight_max'];
 
 const CHOICES = {
-  score: ['l1', 'mean', 'norm', 'max'],
-  selection: ['rank', 'paper', 'strict'],
+  score: ['l1', 'mean', 'norm', 'max', 'size'],
+  selection: ['rank', 'paper', 'strict', 'ordered'],
   slack_seed: ['records', 'context'],
-  mean: ['dilute', 'levels', 'holder'],
+  mean: ['dilute', 'levels', 'holder', 'strata'],
   weighting: ['examples', 'buckets', 'uniform'],
   security: ['basic', 'hardened'],
 };
@@ -47,6 +47,7 @@ export const checkPolicy = (policy) => {
   within(policy.deadline, 0, 2 ** 53 - 1, 'PAR-3', 'the deadline');
   const unknown = policy.selection === 'paper' && policy.slack_seed === 'records';
   need(!(policy.mean === 'levels' && unknown), 'PAR-4', 'levels does not go with slack from the records');
+  need(!(policy.mean === 'levels' && policy.spread), 'PAR-4', 'levels does not go with spread');
   return policy;
 };
 
@@ -74,10 +75,13 @@ export const blockSize = (params) => (params.policy.anonymity_blocks ? params.co
 
 export const isHardened = (params) => params.security === 'hardened';
 
+// Whether clients scale their values before they are summed.
+const scales = ({ mean }) => mean === 'holder' || mean === 'strata';
+
 /** PAR-7: the largest absolute value of a coordinate of the sum. */
 export const worstCase = ({ clients, encoding, policy }) =>
   BigInt(clients) * BigInt(encoding.weight_max) * BigInt(largest(encoding)) *
-  BigInt(policy.mean === 'holder' ? policy.holder_cap : 1);
+  BigInt(scales(policy) ? policy.holder_cap : 1);
 
 const checkGraph = ({ clients: n, neighbours: k, min_survivors, threshold, policy }) => {
   need(k % 2 === 0, 'PAR-10', 'k is even');
@@ -85,7 +89,8 @@ const checkGraph = ({ clients: n, neighbours: k, min_survivors, threshold, polic
   need(k < n - 1, 'PAR-10', 'k is below n − 1');
   need(n <= 2 ** 20, 'PAR-10', 'n is at most 2²⁰');
   within(min_survivors, threshold, n, 'PAR-10', 'min_survivors');
-  need(policy.mean !== 'holder', 'PAR-10', 'a graph has no mean `holder`');
+  need(!scales(policy), 'PAR-10', 'a graph has no mean `holder` or `strata`');
+  need(!policy.spread, 'PAR-10', 'a graph has no spread');
   need(!(policy.selection === 'paper' && policy.slack_seed === 'records'), 'PAR-10', 'a graph has no slack from records');
   need(!policy.anonymity_blocks, 'PAR-10', 'a graph has no anonymity blocks');
   need(policy.network_aware, 'PAR-10', 'a graph has no levels by computation alone');
