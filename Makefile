@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench bench-peers arrivals real-round faults fuzz lint docs clean help
+.PHONY: demo test test-slow bench bench-peers golden arrivals real-round faults fuzz lint docs clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ bench: .venv/train .venv/test  ## cost benchmarks, ratios within one run
 
 bench-peers: .venv-peers/made  ## the same work by Flower's SecAgg+, in the same run; out/peers/
 	PYTHONPATH=benchmarks .venv-peers/bin/python -m peers $(PEERS)
+
+golden: .venv/train  ## every experiment's --quick against what is kept of it; GOLDEN=--write keeps another
+	$(BIN)/python tests/golden.py $(GOLDEN)
 
 arrivals: .venv/test  ## what arrival times tell about who is slow; a minute, for spec/deadline.md
 	$(BIN)/python benchmarks/arrivals.py $(ARRIVALS)

@@ -96,7 +96,7 @@ def gapped(*, models: Sequence[tuple[int, Floats]], layout: Layout) -> tuple[Lay
     scale: dict[str, NDArray[Any]] = {}
     for younger, ((before, old), (after, new)) in enumerate(reversed(list(pairwise(models)))):
         for found in score(model=new, history=old, layout=layout, mode=Score.L1):
-            counted = found.change // ((after - before) << min(younger, 32))
+            counted = (found.change >> min(younger, 63)) // (after - before)
             total[found.layer] = total.get(found.layer, 0) + counted
             scale.setdefault(found.layer, found.scale)
     return tuple(LayerScores(name, total[name], scale[name]) for name in total)

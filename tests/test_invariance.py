@@ -3,6 +3,7 @@
 import math
 import random
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clip_ref.errors import PreconditionError
-from clip_ref.invariance import FLOAT_SCORE_LIMIT, FLOAT_SCORE_UNIT, WEIGHT_LIMIT, group_sums, quantise, score
+from clip_ref.invariance import FLOAT_SCORE_LIMIT, FLOAT_SCORE_UNIT, WEIGHT_LIMIT, gapped, group_sums, quantise, score
 from clip_ref.layout import Axis, Layer, Layout, Tensor, dense_chain
 from clip_ref.oracle.strategies import dense_layouts, histories, layouts, rngs
 from clip_ref.params import Score
@@ -382,3 +383,58 @@ def test_vector_the_threshold_is_exact_where_floats_are_not() -> None:
 def test_each_neuron_has_a_change_and_a_scale() -> None:
     with pytest.raises(PreconditionError, match="INV-8: layer hidden has 2 changes and 3 scales"):
         LayerScores("hidden", np.ones(2, dtype=np.int64), np.ones(3, dtype=np.int64))
+
+
+# With gaps
+
+
+@st.composite
+def seen_models(draw: st.DrawFn) -> tuple[Layout, list[tuple[int, Floats]]]:
+    """Two to forty models, with rounds that were missed between them."""
+    layout, rng = draw(layouts()), draw(rngs())
+    unit = np.float32(draw(st.sampled_from((2.0**-24, 1e-3, 1.0, 1e20))))
+    numbers = draw(st.lists(st.integers(0, 2**40), min_size=2, max_size=40, unique=True))
+    return layout, [(i, rng.normal(size=layout.size).astype(np.float32) * unit) for i in sorted(numbers)]
+
+
+@pytest.mark.rule("INV-10")
+@given(case=seen_models(), order=st.randoms(use_true_random=False))
+def test_scores_with_gaps_are_what_the_definition_says(
+    case: tuple[Layout, list[tuple[int, Floats]]], order: random.Random
+) -> None:
+    layout, models = case
+    want: dict[str, list[tuple[int, int]]] = {}
+    for younger, ((before, old), (after, new)) in enumerate([*pairwise(models)][::-1]):
+        for name, pairs in naive_l1(new, old, layout, order).items():
+            so_far = want.get(name, [(0, b) for _, b in pairs])
+            want[name] = [
+                (top + a // ((after - before) * 2**younger), below)
+                for (top, below), (a, _) in zip(so_far, pairs, strict=True)
+            ]
+    found = gapped(models=models, layout=layout)
+    assert as_pairs(found) == want
+    assert [s.layer for s in found] == [layer.name for layer in layout.layers]
+
+
+@pytest.mark.rule("INV-10")
+@given(case=cases(), round=st.integers(0, 2**40))
+def test_without_a_gap_they_are_l1(case: tuple[Layout, Floats, Floats], round: int) -> None:
+    layout, model, history = case
+    found = gapped(models=[(round, history), (round + 1, model)], layout=layout)
+    assert found == score(model=model, history=history, layout=layout, mode=Score.L1)
+
+
+@pytest.mark.rule("INV-10")
+def test_vector_scores_with_gaps() -> None:
+    """Neuron 0 changes by 7 over 2 rounds, then by 9 over 1: ⌊7/(2·2)⌋ + 9 over the sum of what it was in between."""
+    unit = np.float32(2.0**-24)
+    models = [(3, flat(1, 0, 2, 0, -3, 0, 9)), (5, flat(4, 0, 0, 0, -1, 0, 5)), (6, flat(4, 0, 5, 8, 3, 0, 5))]
+    (scores,) = gapped(models=[(i, model * unit) for i, model in models], layout=TWO)
+    assert as_pairs((scores,)) == {"hidden1": [(1 + 9, 5), (8, 1)]}
+
+
+@pytest.mark.rule("INV-10")
+@pytest.mark.parametrize("rounds", [[], [4], [4, 4], [5, 4], [1, 3, 3]])
+def test_scores_with_gaps_take_rounds_that_rise(rounds: list[int]) -> None:
+    with pytest.raises(PreconditionError, match="INV-10: two models at least are needed, of strictly ascending rounds"):
+        gapped(models=[(i, np.zeros(7, dtype=np.float32)) for i in rounds], layout=TWO)

@@ -1,11 +1,11 @@
 """From finished runs to rows, means and intervals.   Spec: laboratory, rules EXP-5, EXP-6.
 
-Runs that differ in the method alone form a group, whether they were trained or had for their times; what a method is worth is its
-difference to `none` within each group, and an interval over the seeds of those differences.
+Runs that differ in the method alone form a group, whether they were trained or had for their times; what a method is worth is
+its difference to `none` within each group, and an interval over the seeds of those differences.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, Final
 
@@ -192,10 +192,6 @@ def in_order(names: Iterable[str]) -> list[str]:
     """Methods in the order of every table, their variants behind them."""
     order = list(METHODS)
     return sorted(dict.fromkeys(names), key=lambda name: (order.index(name.split()[0]), name.count(" "), name))
-
-
-Column = tuple[str, Callable[[Sequence[Mapping[str, Any]]], str]]
-"""A column's head, and what it shows of the rows of one method."""
 
 
 def values(found: Iterable[Mapping[str, Any]], key: str) -> Estimate | None:

@@ -294,10 +294,6 @@ def _head(found: Rows) -> list[str]:
     return ["\n".join(blocks)]
 
 
-def _caption(task: str, group: Mapping[str, Any]) -> str:
-    return f"**`{task}`**, " + ", ".join(f"{key} {value}" for key, value in group.items())
-
-
 def _tables(found: Rows, keys: Sequence[str], columns: Mapping[str, Callable[[Rows], str]]) -> list[str]:
     """A table for each combination of `keys`, a row for each method."""
     out = []

@@ -17,7 +17,7 @@ from clip_ref.lab.federated import Clock, Run, RunConfig, rows_csv
 from clip_ref.lab.methods import METHODS
 from clip_ref.params import SecurityLevel
 from clip_ref.train import modelfile
-from clip_ref.train.data import Source, Task
+from clip_ref.train.data import Source, Task, load_task
 from lab import tiny
 
 WRITTEN = ["checkpoint.npz", "model.npz", "results.json", "rounds.csv"]
@@ -202,10 +202,9 @@ def test_data_may_move_but_not_change(straight: Path, tmp_path: Path, monkeypatc
     train(tmp_path / "moved", rounds=2)
     train(tmp_path / "moved", resume=True, data_dir="elsewhere")
     assert (tmp_path / "moved" / "rounds.csv").read_bytes() == (straight / "rounds.csv").read_bytes()
-    honest = federated.load_task
 
     def other(source: Source) -> Task:
-        task = honest(source)
+        task = load_task(source)
         inputs, labels = task.test
         return attrs.evolve(task, test=(inputs, labels[::-1]))
 

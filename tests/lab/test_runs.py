@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rounds import held_by
 from clip_ref import codec, masking, padding, submodel
 from clip_ref.canonical import digest, model_digest
 from clip_ref.errors import ClipError, ContributionError, PreconditionError
+from clip_ref.invariance import score
 from clip_ref.lab import federated
 from clip_ref.lab.federated import Clock, Run, RunConfig, checks, in_place, passed, plain_sum, summarise
 from clip_ref.lab.methods import METHODS, method
@@ -36,11 +38,13 @@ from clip_ref.params import (
 )
 from clip_ref.round import Server
 from clip_ref.round.cost import Leg
+from clip_ref.scores import invariant
 from clip_ref.sim.clock import Activity
+from clip_ref.train.data import load_task
+from clip_ref.train.partition import slow_classes
 from clip_ref.values import ClientId
 from clip_ref.wire import kind_name
 from lab import tiny
-
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +63,7 @@ def test_the_methods_are_those_of_the_specification() -> None:
     assert policies["none"] == policies["exclude"] == policies["shorten"] == NO_PRUNING
     assert policies["clip-paper"] == PAPER_POLICY
     assert policies["clip"] == HARDENED_POLICY
-    drawn = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
+    drawn: dict[str, Any] = {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT}
     levels, ranked = policies["clip-levels"], policies["clip-rank"]
     assert (levels.mean, levels.selection, levels.score, levels.spread) == (
         Mean.LEVELS,
@@ -398,6 +402,109 @@ def test_the_measured_clock_times_what_was_measured() -> None:
         assert run.timeline is not None
         seconds = 1e-3 * tiny.LAYOUT.macs() * examples * 2
         assert run.timeline.observed(client).fit == pytest.approx(seconds * 3 / ghz * 1e6)
+
+
+# --- Evaluation ---
+
+
+@pytest.mark.parametrize(("every", "evaluated"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (5, [5])])
+def test_the_model_is_evaluated_after_every_so_many_rounds(every: int, evaluated: list[int]) -> None:
+    run, always = (tiny.run(method="none", rounds=5, evaluate_every=k) for k in (every, 1))
+    assert [row.round for row in run.rows if row.accuracy is not None] == evaluated
+    assert [row.accuracy for row in run.rows if row.accuracy is not None] == [
+        always.rows[k - 1].accuracy for k in evaluated
+    ]
+    assert [row.secure_sum for row in run.rows] == [row.secure_sum for row in always.rows]
+    assert summarise(run.rows).final_accuracy == always.rows[evaluated[-1] - 1].accuracy
+
+
+@pytest.mark.rule("LAB-6")
+def test_a_run_that_was_never_evaluated_has_no_final_accuracy() -> None:
+    with pytest.raises(PreconditionError, match="LAB-6: a run that was never evaluated"):
+        summarise([tiny.row(accuracy=None)])
+
+
+def test_slow_devices_classes_have_an_accuracy_of_their_own() -> None:
+    """That of the two classes that the deal by devices gives them; none where data are not dealt so."""
+    run = tiny.run(method="none", partition="devices:0.8", rounds=2)
+    tally = tiny.TinyPool().tally(run.state.model)
+    own = slow_classes(labels=load_task("digits").ordered[1], seed=run.config.seed)
+    assert len(own) == 2
+    assert run.rows[-1].slow_accuracy == sum(tally.right[k] for k in own) / 2e6
+    assert run.rows[-1].slow_accuracy != run.rows[-1].accuracy == tally.accuracy()
+    assert {row.slow_accuracy for row in tiny.run(method="none", rounds=2).rows} == {None}
+
+
+def test_what_is_pruned_again_and_what_of_it_is_slack() -> None:
+    """Against the neurons that the smallest jobs of each round lack, and the threshold on the models before and after."""
+    config, pool = tiny.config(method="clip-paper", changes=(("threshold", 300),), rounds=6), tiny.TinyPool()
+    run, before, history = Run(config=config, pool=pool_of(pool)), set[Any](), None
+    for _ in range(6):
+        pool.jobs.clear()
+        model = run.state.model
+        row = run.step()
+        job = min(pool.jobs, key=lambda job: sum(map(len, job.kept.values())))
+        gone = {(x.name, j) for x in tiny.LAYOUT.layers for j in range(x.neurons) if j not in job.kept[x.name]}
+        assert row.pruned_neurons == len(gone)
+        assert row.pruned_again == (len(gone & before) / len(gone) if gone and before else None)
+        slack = 0
+        if gone:
+            assert history is not None
+            scores = score(model=model, history=history, layout=tiny.LAYOUT, mode=PAPER_POLICY.score)
+            idle = {s.layer: invariant(scores=s, threshold=300) for s in scores}
+            slack = sum(not idle[name][j] for name, j in gone)
+        assert row.slack_neurons == slack
+        before, history = gone, model
+    assert any(row.pruned_again for row in run.rows)
+    assert any(row.slack_neurons for row in run.rows)
+
+
+# --- Means that scale ---
+
+
+@pytest.mark.rule("LAB-2")
+@pytest.mark.parametrize("security", SecurityLevel)
+@pytest.mark.parametrize("mean", ["holder", "strata"])
+@pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
+def test_sums_are_exact_where_clients_scale_and_some_drop_out(
+    slow: bool, mean: str, security: SecurityLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A straggler whose upload never comes stays among those who were counted on; so does a fast one."""
+    stragglers = tiny.config().load_fleet().stragglers
+    gone = stragglers[0] if slow else next(u for u in range(10) if u not in stragglers)
+
+    def without(server: Server, _: Any) -> Any:
+        def network(leg: Leg, who: ClientId, up: bool, data: bytes) -> Sequence[bytes]:
+            lost = leg is Leg.INPUT and up and who == gone and server.context.round == 4
+            return () if lost else (data,)
+
+        return network
+
+    changes = (("mean", mean), ("spread", mean == "strata"))
+    with tiny.tampered(monkeypatch, network=without):
+        run = tiny.run(method="clip-levels", changes=changes, rounds=5, security=security, stragglers=4)
+    assert [row.survivors for row in run.rows] == [10, 10, 10, 9, 10]
+    assert checks(run.rows)["secure_sum_exact"]
+    assert all(row.keep_levels for row in run.rows[2:])
+    plainly = tiny.run(method="clip-levels", rounds=3, security=security, stragglers=4)
+    assert plainly.rows[2].secure_sum != run.rows[2].secure_sum
+    assert plainly.rows[1].secure_sum == run.rows[1].secure_sum
+
+
+@pytest.mark.rule("LAB-2")
+@given(
+    values=st.lists(st.integers(-(2**25), 2**25), min_size=1, max_size=9),
+    top=st.integers(1, 2**18),
+    cap=st.integers(1, 64),
+    data=st.data(),
+)
+def test_each_value_is_scaled_by_its_fraction_or_the_cap(
+    values: list[int], top: int, cap: int, data: st.DataObject
+) -> None:
+    bottom = data.draw(st.lists(st.integers(1, 2**18), min_size=len(values), max_size=len(values)))
+    found = federated._scaled(np.array(values), (top, np.array(bottom)), cap)
+    want = [round(v * min(Fraction(top, below), Fraction(cap))) for v, below in zip(values, bottom, strict=True)]
+    assert found.tolist() == want
 
 
 # --- Tampering: each check fails for its own reason, and a command that sees it fail exits with 1. ---

@@ -16,8 +16,8 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 
-from clip_ref.train.data import LocalTraining, Part, load_task
-from clip_ref.train.local import Trainer, evaluate, fit, one_thread
+from clip_ref.train.data import LocalTraining, Part, Tally, load_task
+from clip_ref.train.local import Trainer, evaluate, fit, one_thread, tally
 from clip_ref.train.models import MODELS, build
 from clip_ref.train.smaller import flatten, load, smaller
 from clip_ref.train.trace import layout_of
@@ -269,3 +269,70 @@ def test_load_then_evaluate_is_evaluate(small: Setting) -> None:
     assert evaluate(module=nn.Sequential(nn.Linear(6, 3)), model=flat, part=small.part) == np.mean(
         guesses == small.part[1]
     )
+
+
+# --- Fewer batches ---
+
+
+@pytest.mark.rule("TRN-1", "LAB-10")
+@pytest.mark.parametrize(("share", "batches"), [(1000, 4), (999, 3), (750, 3), (500, 2), (499, 1), (1, 1)])
+def test_a_share_of_each_epoch_s_batches_is_trained_on(small: Setting, share: int, batches: int) -> None:
+    seen: list[int] = []
+    hook = small.module.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    try:
+        delta = shared(small, share)
+    finally:
+        hook.remove()
+    assert seen == [13, 13, 12, 12][:batches] * 2
+    assert len(delta) == len(small.model)
+    if share == 1000:
+        np.testing.assert_array_equal(delta, trained(small))
+    else:
+        assert (delta != trained(small)).any()
+
+
+def shared(small: Setting, share: int) -> Floats:
+    return fit(
+        module=small.module,
+        layout=small.layout,
+        model=small.model,
+        kept=small.layout.full(),
+        part=small.part,
+        training=SGD,
+        seed=1,
+        share=share,
+    )
+
+
+@pytest.mark.rule("TRN-1")
+@pytest.mark.parametrize("share", [0, -1, 1001])
+def test_a_share_out_of_range_is_refused(small: Setting, share: int) -> None:
+    with pytest.raises(PreconditionError, match=f"TRN-1: a share of the batches is 1 … 1000 ‰, got {share}"):
+        shared(small, share)
+
+
+# --- By class ---
+
+
+def test_a_tally_counts_by_class(small: Setting) -> None:
+    load(small.module, small.model)
+    with torch.no_grad():
+        guessed = small.module.eval()(torch.from_numpy(small.part[0])).argmax(dim=1).numpy()
+    found = tally(module=small.module, model=small.model, part=small.part)
+    assert found.seen == tuple(np.bincount(small.part[1], minlength=3).tolist())
+    assert found.right == tuple(int((guessed[small.part[1] == k] == k).sum()) for k in range(3))
+    assert (
+        evaluate(module=small.module, model=small.model, part=small.part) == found.accuracy() == sum(found.right) / 50
+    )
+
+
+@pytest.mark.rule("TRN-1")
+def test_the_accuracy_on_some_classes() -> None:
+    found = Tally((3, 0, 4), (4, 0, 8))
+    assert found.accuracy() == 7 / 12
+    assert found.accuracy([0]) == 0.75
+    assert found.accuracy([2, 1]) == 0.5
+    assert found.accuracy([0, 2, 9]) == 7 / 12
+    for none in ([1], [], [9]):
+        with pytest.raises(PreconditionError, match="TRN-1: the test has no example of the classes"):
+            found.accuracy(none)

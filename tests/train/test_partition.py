@@ -30,7 +30,9 @@ def test_iid_gives_every_example_once_and_everybody_as_many(count: int, clients:
 
 @given(alpha=st.sampled_from([1e-9, 0.01, 0.3, 1.0, 100.0]), clients=st.integers(2, 50), seed=st.integers(0, 2**32))
 def test_dirichlet_gives_every_example_once_and_nobody_goes_without(alpha: float, clients: int, seed: int) -> None:
-    assert complete(dirichlet(labels=LABELS, clients=clients, alpha=alpha, seed=seed), len(LABELS))
+    parts = dirichlet(labels=LABELS, clients=clients, alpha=alpha, seed=seed)
+    assert complete(parts, len(LABELS))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_a_small_alpha_is_uneven_and_a_large_one_is_not() -> None:
@@ -38,7 +40,7 @@ def test_a_small_alpha_is_uneven_and_a_large_one_is_not() -> None:
         parts = dirichlet(labels=LABELS, clients=10, alpha=alpha, seed=3)
         return float(np.mean([np.bincount(LABELS[part], minlength=10).max() / len(part) for part in parts]))
 
-    assert spread(1000) < 0.15 < 0.3 < spread(0.1)
+    assert spread(1000) < 0.2 < 0.3 < spread(0.1)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -62,12 +64,14 @@ def test_a_deal_by_devices_needs_slow_clients_and_a_deal_enough_examples() -> No
 def test_the_streams_never_change() -> None:
     """Pinned: other numbers would silently be other experiments."""
     assert shuffled(8, seed=1).tolist() == PINNED_SHUFFLE
-    assert [len(part) for part in dirichlet(labels=LABELS, clients=5, alpha=0.3, seed=1)] == PINNED_DIRICHLET
+    parts = dirichlet(labels=LABELS, clients=5, alpha=0.3, seed=1)
+    assert np.bincount(LABELS[parts[0]], minlength=10).tolist() == PINNED_DIRICHLET
     assert slow_classes(labels=LABELS, seed=1) == PINNED_CLASSES
 
 
 PINNED_SHUFFLE = [2, 4, 7, 5, 0, 6, 3, 1]
-PINNED_DIRICHLET = [139, 127, 98, 151, 85]
+PINNED_DIRICHLET = [0, 19, 2, 0, 50, 14, 6, 6, 23, 0]
+"""The first client's examples by class."""
 PINNED_CLASSES = [1, 2]
 
 

@@ -1,0 +1,335 @@
+"""Experiments as data: every design can be run, every page drawn, and what cannot be had is refused beforehand."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import golden
+import numpy as np
+import pytest
+
+from clip_ref.cli import LAB_NAMES, main
+from clip_ref.errors import PreconditionError
+from clip_ref.lab import gather as gathering
+from clip_ref.lab import pages
+from clip_ref.lab.compare import group_of, label, rows
+from clip_ref.lab.experiments import EXPERIMENTS, FOLDERS, SHAPES, Experiment, Options
+from clip_ref.lab.federated import RunConfig
+from clip_ref.lab.gather import COLUMNS, Record, described, key_of, load
+from lab import test_gather, tiny
+
+ROOT = Path(__file__).parents[2]
+QUICK = Options(quick=True)
+DIGITS = Options(tasks=("digits",))
+
+
+def made_up(config: RunConfig) -> Record:
+    """A finished run without running it: what `config` says, and numbers that follow from its key."""
+    random = np.random.default_rng(int(key_of(config), 16))
+    n, prunes = config.rounds, config.method not in ("none", "exclude", "shorten")
+    curve = [None if not config.trained or k % config.evaluate_every else x for k, x in enumerate(random.random(n), 1)]
+    plain: dict[str, Sequence[Any]] = {
+        "round_seconds": [4.0, 4.0, *(3 + random.random(n - 2)).tolist()],
+        "unpruned_seconds": [4.0] * n,
+        "bound": [0.25] * n,
+        "accuracy": curve,
+        "slow_accuracy": curve if config.partition.startswith("devices") else [None] * n,
+        "survivors": [20] * n,
+        "stragglers": ["1 2"] * n,
+        "keep_levels": ["", "", *(["700 650" if prunes else ""] * (n - 2))],
+        "pruned_neurons": [0, 0, *([9 * prunes] * (n - 2))],
+        "slack_neurons": [0, 0, *([4 * prunes] * (n - 2))],
+        "pruned_again": [None, None, None, *([0.5 if prunes else None] * (n - 3))],
+        "upload_bytes": ["883"] * n,
+    }
+    return Record(
+        key=key_of(config),
+        config=json.loads(json.dumps(described(config))),
+        fleet={},
+        data="0" * 16,
+        machine="a machine",
+        version="1",
+        cpu_seconds=3600.0,
+        rounds=plain,
+        checks={"secure_sum_exact": True, "transcript_shape_equal": True, "upload_lengths": [883]},
+    )
+
+
+def keep(records: Sequence[Record], out: Path) -> None:
+    for record in records:
+        path = out / pages.RUNS / f"{record.key}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(attrs.asdict(record)))
+
+
+# --- Designs ---
+
+
+@pytest.mark.rule("EXP-7")
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_design_can_be_run(name: str) -> None:
+    """Its configurations are made, which refuses what cannot be run; none twice; as many seeds as were asked for."""
+    experiment = EXPERIMENTS[name]
+    for options, seeds in ((QUICK, 1), (DIGITS, experiment.seeds), (attrs.evolve(QUICK, seeds=2), 2)):
+        configs = experiment.configs(options)
+        assert len({key_of(config) for config in configs}) == len(configs)
+        assert {config.task for config in configs} == {"digits"}
+        assert {config.seed for config in configs if config.trained} == set(range(1, seeds + 1))
+        assert {config.rounds for config in configs} == {6 if options.quick else SHAPES["digits"][0]}
+        assert all(made_up(config).final_accuracy is not None for config in configs if config.trained)
+    assert len(experiment.configs(QUICK)) <= 12
+    assert set(experiment.tasks) <= set(FOLDERS) | {"digits"}
+
+
+@pytest.mark.rule("EXP-5", "EXP-7")
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "feedback"])
+def test_every_run_has_something_to_be_held_against(name: str) -> None:
+    for options in (QUICK, DIGITS):
+        records = [made_up(config) for config in EXPERIMENTS[name].configs(options)]
+        bases = {group_of(record) for record in records if label(record) == "none"}
+        assert {group_of(record) for record in records} == bases
+
+
+@pytest.mark.rule("EXP-7")
+def test_experiments_are_those_of_the_specification_and_of_the_command() -> None:
+    text = (ROOT / "spec" / "laboratory.md").read_text("utf-8")
+    told = re.findall(r"^\| `([a-z]+)` \| (.*\?) \| (.*) \|$", text, re.MULTILINE)
+    assert told == [(e.name, e.question, ", ".join(f"`{task}`" for task in e.tasks)) for e in EXPERIMENTS.values()]
+    assert tuple(EXPERIMENTS) == LAB_NAMES
+    assert {name: experiment.name for name, experiment in EXPERIMENTS.items()} == {name: name for name in EXPERIMENTS}
+    assert {
+        (task, folder) for task, folder in re.findall(r"^\| `([a-z0-9]+)` \| `([a-z0-9-]+)` \|", text, re.MULTILINE)
+    } == set(FOLDERS.items())
+
+
+@pytest.mark.rule("EXP-7")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (Options(), "the task mnist needs --data-dir: a directory with fashion-mnist in it; or --quick"),
+        (Options(tasks=("digits", "letters")), "no task 'letters'; there are digits, cifar10, mnist"),
+        (Options(quick=True, tasks=("cifar10",)), "the task cifar10 needs --data-dir: a directory with cifar-10-"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(options: Options, problem: str) -> None:
+    with pytest.raises(PreconditionError, match=f"EXP-7: {problem}"):
+        EXPERIMENTS["breaking"].configs(options)
+
+
+@pytest.mark.rule("EXP-7")
+def test_data_that_are_not_there_are_named_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, data = tmp_path / "out", tmp_path / "data"
+    data.mkdir()
+    assert main(["lab", "churn", "--data-dir", str(data), "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert told == f"clip-ref lab: there is no {data / 'fashion-mnist'}, the data of mnist [EXP-7]\n"
+    assert not out.exists()
+
+
+# --- Pages ---
+
+SCHEMA = (
+    "task",
+    "clients",
+    "method",
+    "seed",
+    "simulated_seconds",
+    "bound_share",
+    "final_accuracy",
+    "seconds_to_target",
+)
+"""What each row has at least."""
+
+
+@pytest.mark.rule("EXP-7", "EXP-8")
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_written_and_reported(name: str, tmp_path: Path) -> None:
+    experiment = EXPERIMENTS[name]
+    configs = experiment.configs(attrs.evolve(DIGITS, seeds=2))
+    records = [made_up(config) for config in configs]
+    keep(records, tmp_path / "out")
+    found = pages.write(experiment, records, options=QUICK, out=tmp_path / "out")
+    where = tmp_path / "out" / name
+    about = json.loads((where / "rows.json").read_text())
+    assert about["rows"] == found == rows(records)
+    assert set(SCHEMA) <= set(found[0])
+    assert [row["run"] for row in found] == [key_of(config) for config in configs]
+    assert (about["experiment"], about["machines"], about["versions"]) == (name, ["a machine"], ["1"])
+    assert about["data"] == {"digits": ["0" * 16]}
+    read = list(csv.DictReader(io.StringIO((where / "rows.csv").read_text())))
+    assert list(read[0]) == list(found[0])
+    assert [row["simulated_seconds"] for row in read] == [str(row["simulated_seconds"]) for row in found]
+    page = (where / "page.md").read_text()
+    assert page.startswith(f"## {experiment.title}\n\n{experiment.question}\n\n")
+    assert (
+        f"`clip-ref lab {name} --quick`, {len(records)}.0 hours of one processor in all (a machine); clip-ref 1."
+        in page
+    )
+    for method in {row["method"] for row in found}:
+        assert f"| `{method}` | " in page
+    shown = re.findall(r"!\[.+\]\((.+)\)", page)
+    assert sorted(shown) == sorted(path.name for path in where.glob("*.png"))
+    for picture in shown:
+        assert (where / picture).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+    before = tiny.files(tmp_path / "out")
+    assert pages.report(out=tmp_path / "out", site=tmp_path / "site") == [name]
+    assert tiny.files(tmp_path / "out") == before
+    told = (tmp_path / "site" / "results.md").read_text()
+    assert told.startswith("# Results\n")
+    assert told.endswith(page.replace("](", f"](results/{name}/") if shown else page)
+    pictures = tiny.files(tmp_path / "site" / "results") if shown else {}
+    assert pictures == {f"{name}/{picture}": (where / picture).read_bytes() for picture in shown}
+
+
+@pytest.mark.rule("EXP-8")
+def test_the_results_page_is_computed_from_runs_and_not_from_rows(tmp_path: Path) -> None:
+    experiment = EXPERIMENTS["threshold"]
+    records = [made_up(config) for config in experiment.configs(QUICK)]
+    keep(records, tmp_path)
+    pages.write(experiment, records, options=QUICK, out=tmp_path)
+    pages.report(out=tmp_path, site=tmp_path / "one")
+    path = tmp_path / "threshold" / "rows.json"
+    about = json.loads(path.read_text())
+    for row in about["rows"]:
+        row["final_accuracy"] = 1.0
+    path.write_text(json.dumps(about))
+    pages.report(out=tmp_path, site=tmp_path / "two")
+    assert tiny.files(tmp_path / "one") == tiny.files(tmp_path / "two")
+    (tmp_path / pages.RUNS / f"{records[0].key}.json").unlink()
+    with pytest.raises(PreconditionError, match=f"EXP-2: .*{records[0].key}.json is no finished run"):
+        pages.report(out=tmp_path, site=tmp_path / "three")
+
+
+@pytest.mark.rule("EXP-8")
+def test_the_results_page_has_experiments_in_their_order(tmp_path: Path) -> None:
+    with pytest.raises(PreconditionError, match=r"EXP-8: no experiment in .*: run `clip-ref lab NAME --out"):
+        pages.report(out=tmp_path, site=tmp_path / "site")
+    assert not (tmp_path / "site").exists()
+    for name in ("feedback", "threshold"):
+        records = [made_up(config) for config in EXPERIMENTS[name].configs(QUICK)]
+        keep(records, tmp_path)
+        pages.write(EXPERIMENTS[name], records, options=QUICK, out=tmp_path)
+    assert pages.report(out=tmp_path, site=tmp_path / "site") == ["threshold", "feedback"]
+    text = (tmp_path / "site" / "results.md").read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["The threshold", "The feedback loop"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_page_of_what_is_finished_so_far(name: str, tmp_path: Path) -> None:
+    """Nothing, and the first run alone."""
+    configs = EXPERIMENTS[name].configs(QUICK)
+    assert pages.write(EXPERIMENTS[name], [], options=QUICK, out=tmp_path) == []
+    assert (tmp_path / name / "rows.csv").read_text() == ""
+    assert len(pages.write(EXPERIMENTS[name], [made_up(configs[0])], options=QUICK, out=tmp_path)) == 1
+
+
+# --- The command ---
+
+
+def small(make: Any, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    return [tiny.config(method=name, rounds=3, seed=seed) for seed in seeds for name in ("none", "clip")]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """`clip-ref lab threshold` is a small experiment whose training is make-believe."""
+    experiment = attrs.evolve(EXPERIMENTS["threshold"], design=small)
+    monkeypatch.setitem(EXPERIMENTS, "threshold", experiment)
+    monkeypatch.setattr(gathering, "_work", test_gather.work)
+    return experiment
+
+
+@pytest.mark.rule("EXP-2", "EXP-7", "EXP-8")
+def test_the_command_runs_writes_and_reports(
+    command: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, site = tmp_path / "out", tmp_path / "site"
+    asked = ["lab", "threshold", "--quick", "--out", str(out)]
+    assert main(asked) == 0
+    said, told = capsys.readouterr()
+    assert said == f"2 of 2 runs; written: {out}/threshold/page.md, rows.json, rows.csv and plots\n"
+    assert len(told.splitlines()) == 6
+    assert told.splitlines()[-1].startswith("lab threshold: 6/6 ")
+    records = [load(path) for path in sorted((out / "runs").glob("*.json"))]
+    assert {record.config["method"] for record in records} == {"none", "clip"}
+    assert {len(record.rounds[name]) for record in records for name in COLUMNS} == {3}
+    monkeypatch.setattr(gathering, "_work", test_gather.dies)
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in found] == ["none", "clip"]
+    assert all(row["checks"] for row in found)
+    assert main(["lab", "report", "--out", str(out), "--site", str(site), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"experiments": ["threshold"], "page": str(site / "results.md")}
+    monkeypatch.setattr(gathering, "_work", test_gather.waits)
+    assert main([*asked, "--seeds", "2", "--quiet", "--minutes", "0"]) == 2
+    monkeypatch.setattr(gathering.time, "monotonic", iter(range(0, 10**6, 61)).__next__)
+    assert main([*asked, "--seeds", "2", "--minutes", "1"]) == 0
+    assert capsys.readouterr().out.startswith("2 of 4 runs; ")
+
+
+@pytest.mark.rule("LAB-3")
+def test_the_command_fails_if_a_check_did(
+    command: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configs = command.configs(QUICK)
+    good = made_up(configs[0])
+    bad = attrs.evolve(made_up(configs[1]), checks={**good.checks, "secure_sum_exact": False})
+    keep([good, bad], tmp_path)
+    assert main(["lab", "threshold", "--quick", "--out", str(tmp_path), "--quiet"]) == 1
+    assert "LAB-3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [["tables"], [], ["table", "--seeds", "0"], ["table", "--workers", "x"]])
+def test_what_the_command_does_not_know_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["lab", *wrong])
+    assert caught.value.code == 2
+
+
+# --- What is kept ---
+
+
+@pytest.mark.rule("EXP-4", "EXP-7")
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_summary_is_kept_of_every_experiment(name: str) -> None:
+    """Of just the runs that it is made of; and whoever was not trained took what the trained one did."""
+    kept = json.loads((golden.GOLDEN / f"{name}.json").read_text())
+    found = golden.summary(rows([made_up(config) for config in EXPERIMENTS[name].configs(QUICK)]))
+    assert [row["run"] for row in kept["rows"]] == [row["run"] for row in found["rows"]]
+    assert all(row["clock"]["checks"] for row in kept["rows"])
+    clocks: dict[str, Any] = {}
+    for row in kept["rows"]:
+        who = json.dumps({**row["run"], "trained": None})
+        assert clocks.setdefault(who, row["clock"]) == row["clock"]
+        assert (row["accuracy"]["final_accuracy"] is None) != row["run"]["trained"]
+
+
+def test_summaries_are_held_against_each_other() -> None:
+    kept = golden.summary(rows([made_up(config) for config in EXPERIMENTS["rules"].configs(QUICK)]))
+    assert golden.differences(kept=kept, found=kept) == []
+
+    def changed(kind: str, name: str, value: Any) -> list[str]:
+        found = json.loads(json.dumps(kept))
+        found["rows"][3][kind][name] = value
+        return golden.differences(kept=kept, found=found)
+
+    row = kept["rows"][3]
+    assert row["run"]["method"] == "ordered"
+    (told,) = changed("clock", "simulated_seconds", row["clock"]["simulated_seconds"] + 1e-6)
+    assert "method=ordered" in told
+    assert "simulated_seconds" in told
+    for name in golden.ACCURACIES:
+        assert changed("accuracy", name, row["accuracy"][name] + 0.02) == []
+        assert len(changed("accuracy", name, row["accuracy"][name] + 0.04)) == 1
+        assert len(changed("accuracy", name, None)) == 1
+    assert changed("run", "seed", 2) == ["its runs are not those that are kept"]
+    fewer = {**kept, "rows": kept["rows"][1:]}
+    assert golden.differences(kept=kept, found=fewer) == ["its runs are not those that are kept"]
