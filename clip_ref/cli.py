@@ -168,6 +168,20 @@ def _parser() -> argparse.ArgumentParser:
         help="basic: against a server that is curious; hardened: against a malicious one (default: hardened)",
     )
     _add_deadline(train)
+    train.add_argument(
+        "--elide",
+        type=_ratio("0.9"),
+        default=0,
+        metavar="SHARE",
+        help="share of the neurons that all leave out of a round, in turn, and send later, 0 to 0.9 (default: 0)",
+    )
+    train.add_argument(
+        "--full-every",
+        type=int,
+        default=4,
+        metavar="R",
+        help="with --elide: every so many rounds one is whole, 2 to 100 (default: 4)",
+    )
     train.add_argument("--seed", type=int, default=1, help="what all chance is drawn from (default: 1)")
     train.add_argument("--init", type=Path, default=None, metavar="MODEL", help="start from a saved model.npz")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -580,6 +594,8 @@ def _train(options: argparse.Namespace) -> int:
         clock=Clock(options.clock),
         security=SecurityLevel(options.security),
         deadline=options.deadline,
+        elide=options.elide,
+        full_every=options.full_every,
         seed=options.seed,
     )
     found = training.train(
@@ -594,7 +610,7 @@ def _train(options: argparse.Namespace) -> int:
         _say(json.dumps(found, indent=2))
     elif not options.quiet:
         _say(training.words(found, options.out))
-    return _verdict(passed(found["checks"]), options.out)
+    return _verdict(passed(found["checks"], lengths=config.lengths), options.out)
 
 
 def _lab(options: argparse.Namespace) -> int:
