@@ -5,6 +5,7 @@ from typing import Any
 from clip_ref import graph
 from clip_ref.oracle.case import Book
 from clip_ref.oracle.cases.small import graph_params
+from clip_ref.params import Score, Selection
 
 LAST = 2**64 - 1
 """The longest time."""
@@ -337,6 +338,13 @@ def _judged(book: Book) -> None:
             "no history, and beyond remedy: not called saturated",
             ("GraphPrunesWithoutHistory",),
             {"has_model": False, "elapsed": [9000, 8000, 7000]},
+        ),
+        *(
+            (f"no history, and none is needed: {why}", ("GraphHistoryAlwaysNeeded",), {"has_model": False} | changed)
+            for why, changed in (
+                ("sizes", {"params": graph_params(margin=50, score=Score.SIZE)}),
+                ("a fixed order", {"params": graph_params(margin=50, selection=Selection.ORDERED)}),
+            )
         ),
         ("p = 0: no straggler", ("JudgesWithoutShare",), {"params": graph_params(straggler_share=0)}),
         ("p = 1 ‰ judges like any other", (), {"params": graph_params(straggler_share=1)}),
