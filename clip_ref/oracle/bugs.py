@@ -178,10 +178,6 @@ TurnsIgnored, IDN-12, integrity
     Blocks have nothing ahead of them, even under `spread`.
     All prune the same neurons, and nobody stands in for them.
 
-TurnsTakenAnyway, IDN-12, interoperability
-    Blocks have others ahead of them without `spread`, too.
-    What the server takes a level to hold is held by one block alone.
-
 OwnBlockAhead, IDN-12, edge case
     A block's own level is ahead of it.
     All turns are one too late: clients prune different neurons.
@@ -430,7 +426,7 @@ SizeNotAveraged, INV-9, interoperability
     The score `size` is a sum, not divided by the size of the group.
     Within a layer it is the same order as long as groups are of one size, and no longer.
 
-HistoryNeededForSize, INV-1, interoperability
+HistoryNeededForSize, INV-9, interoperability
     The score `size` is refused without a history.
     A client that has none drops out.
 

@@ -261,14 +261,14 @@ def _blocks(book: Book) -> None:
 
 
 def _turns(book: Book) -> None:
-    rules, fleet, none = "IDN-12", _block_fleet, "TurnsTakenAnyway"
+    rules, fleet = "IDN-12", _block_fleet
     turns: dict[str, Any] = {"spread": True, "mean": Mean.STRATA}
-    six = fleet({1: 750, 2: 500, 3: 750, 4: 500, 5: 750, 6: 500})
+    six = fleet({1: 750, 2: 500, 3: 750, 4: 500, 5: 250, 6: 250})
     late, own, each = "TurnsIgnored", "OwnBlockAhead", "ClientsAhead"
-    _plan(book, "three blocks of two", rules, six, late, own, each, "AheadReversed", anonymity_blocks=True, **turns)
+    _plan(book, "three blocks of two", rules, six, late, own, each, anonymity_blocks=True, **turns)
     _plan(book, "two blocks of three", rules, six, late, own, each, anonymity_blocks=True, colluders=1, **turns)
     _plan(book, "without blocks each has a turn of its own", rules, six, late, own, "AheadReversed", **turns)
-    _plan(book, "without spread nothing is ahead", rules, six, none, anonymity_blocks=True, mean=Mean.STRATA)
+    _plan(book, "without spread nothing is ahead", rules, six, anonymity_blocks=True, mean=Mean.STRATA)
     _plan(book, "one block: nothing is ahead", rules, fleet({4: 500, 5: 250}), own, anonymity_blocks=True, **turns)
     seven = fleet({1: 250, 2: 500, 3: 500, 4: 500, 5: 750, 6: 750, 7: 750})
     _plan(book, "2 + 2 + 3: the last block is one", rules, seven, late, own, each, anonymity_blocks=True, **turns)

@@ -281,16 +281,17 @@ def _sizes(book: Book) -> None:
     known: dict[str, Any] = {"mode": Score.SIZE, "layout": dense(), "model": dense_model}
 
     def sized(comment: str, *flags: str, **changed: Any) -> None:
+        flags += ("SizeNotAveraged", *(("HistoryNeededForSize",) if changed["history"] is None else ()))
         book.valid("invariance.score", *rules, comment=comment, flags=flags, **known | changed)
 
-    sized("size, without a history", "SizeNotAveraged", "HistoryNeededForSize", history=None)
-    sized("size, with a history that counts for nothing", "SizeOfHistory", "SizeNotAveraged", history=other)
-    sized("size: of weights that are 0", "SizeNotAveraged", history=None, model=_units(*[0] * 12))
+    sized("size, without a history", history=None)
+    sized("size, with a history that counts for nothing", "SizeOfHistory", history=other)
+    sized("size: of weights that are 0", history=None, model=_units(*[0] * 12))
     alike: dict[str, Any] = {"layout": recurrent(), "history": None, "model": _units(*range(-7, 7))}
     sized("size: a recurrent self-weight counts once", "SelfWeightsCountedTwice", **alike)
     sized("size: weights saturate", "WeightsWrap", history=None, model=f32(*[200.0] * 12))
     two: dict[str, Any] = {"layout": two_layers(), "history": None, "model": _units(1, -2, 3, -4, 5, -6, 7, -8)}
-    sized("size: each layer by its own groups", "SizeNotAveraged", **two)
+    sized("size: each layer by its own groups", **two)
     book.invalid("invariance.score", "INV-1", comment="size: a history too short", **known, history=other[:11])
     for mode in Score:
         if mode is not Score.SIZE:

@@ -197,7 +197,7 @@ def _policies(book: Book) -> None:
     )
     valid("levels with ordered selection", "PAR-4", selection=Selection.ORDERED, score=Score.SIZE)
     for mean in (Mean.DILUTE, Mean.HOLDER, Mean.STRATA):
-        valid(f"spread under {mean}", "PAR-4", spread=True, mean=mean)
+        valid(f"spread under {mean}", "PAR-4", spread=True, mean=mean, holder_cap=1)
     _refused(book, "levels under spread", "PAR-4", flags=("LevelsWithSpread",), spread=True)
 
 

@@ -100,17 +100,18 @@ def _clients(book: Book) -> None:
     turns: dict[str, Any] = {"mean": Mean.STRATA, "spread": True}
     alike = record(1300, 900, 600, weight=9)
     two = played_of(params_of(4, **turns), records={C: alike, D: attrs.evolve(alike, weight=31)})
+    missed = ("StrataAmongAll", "StrataLeftOut", "TurnsIgnored", "TurnNotTaken")
     stand_in = ("AGG-9", *prune, "IDN-12", "SEL-8", "COD-5", "AGG-4")
     for me, who, flags in (
         (A, "who prunes nothing codes as it is", ("StrataScalesAll",)),
-        (C, "the first block stands in for the second", ("StrataAmongAll", "StrataLeftOut", "HeldByLevel")),
-        (D, "the second block, for the first", ("StrataAmongAll", "StrataLeftOut", "TurnsIgnored", "TurnNotTaken")),
+        (C, "the first block stands in for the second", ("HeldByLevel", *missed)),
+        (D, "the second block, for the first", missed),
     ):
         client_case(book, f"strata under spread: {who}", stand_in, two, me, *flags)
     nested = played_of(params_of(4, mean=Mean.STRATA), slow=(C,), records={D: alike})
     client_case(book, "strata alone: the lower level's neurons", stand_in, nested, D, "StrataAmongAll", "StrataLeftOut")
     lone = played_of(params_of(mean=Mean.STRATA), slow=(C,))
-    client_case(book, "strata: a lone straggler has nobody to stand in for", stand_in, lone, C, "StrataAmongAll")
+    client_case(book, "strata: a lone straggler has nobody to stand in for", stand_in, lone, C)
     fixed = params_of(selection=Selection.ORDERED, mean=Mean.DILUTE)
     without = played_of(fixed, slow=(C,), history=None)
     client_case(book, "ordered, without a history", ("SEL-9", *prune), without, C, "HistoryAlwaysNeeded")

@@ -80,7 +80,7 @@ def _servers(book: Book) -> None:
     server_case(book, comment, (*SERVED, "AGG-9", "COD-5", "KEY-4"), gone, *dangling)
     sizes = played_of(params_of(score=Score.SIZE), slow=(C,), history=None)
     comment = "sizes: a straggler without any history"
-    server_case(book, comment, ("ROU-13", *SERVED, "AGG-3", "INV-9", "SEL-2", "LAY-5"), sizes)
+    server_case(book, comment, ("ROU-13", *SERVED, "AGG-3", "INV-9", "SEL-2", "LAY-5"), sizes, "HistoryAlwaysNeeded")
     public = params_of(selection=Selection.PAPER, slack_seed=SlackSeed.CONTEXT, kappa=0)
     server_case(book, "levels, slack from the context", (*by_level, "SEL-4"), played_of(public, slow=(C,)))
     server_case(book, "64 bits", SERVED, played_of(params_of(bits=64)))

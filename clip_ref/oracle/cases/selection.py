@@ -207,7 +207,7 @@ def _turns(book: Book) -> None:
     turn("a block that prunes nothing takes no turn", missed, keep=700, ahead=(1000, 600, 1000))
     turn("exactly to the end of the order", missed, keep=500, ahead=(500,))
     turn("one place beyond: the first goes, too", missed, wraps, keep=500, ahead=(600, 800))
-    turn("a whole order ahead: it begins anew", wraps, keep=700, ahead=(500, 500))
+    turn("a whole order ahead: it begins anew", keep=700, ahead=(500, 500))
     turn("one and a half orders ahead", missed, keep=700, ahead=(500, 500, 500))
     turn("two blocks that prune all but one", missed, wraps, keep=1, ahead=(1,))
     turn("each level ahead is rounded by itself", missed, sums, keep=800, ahead=(750, 750))
@@ -218,15 +218,16 @@ def _turns(book: Book) -> None:
     turn("nothing is pruned, whatever is ahead", keep=1000, ahead=(500,))
     strict: dict[str, Any] = {"selection": Selection.STRICT}
     fewer, short = ("SEL-7", "SEL-3", "INV-8"), "TurnBeyondOrder"
-    turn("strict: the block ahead takes all that there are", short, keep=800, ahead=(300,), rules=fewer, **strict)
+    turn("strict: the block ahead takes all that there are", short, sums, keep=800, ahead=(300,), rules=fewer, **strict)
     turn("strict: nobody is invariant", keep=500, ahead=(500,), rules=fewer, threshold=0, **strict)
     aged = ("SEL-5", "SEL-7")
     turn("an age cap: exempt neurons have no place", missed, keep=700, ahead=(600,), rules=aged, age_cap=4)
-    turn("an age cap, beyond the order", short, keep=800, ahead=(1,), rules=aged, age_cap=4)
+    turn("an age cap, beyond the order", short, sums, keep=800, ahead=(1,), rules=aged, age_cap=4)
     paper: dict[str, Any] = {"selection": Selection.PAPER, "slack_seed": SlackSeed.RECORDS}
     turn("paper: turns at the slack, too", missed, keep=500, ahead=(500,), rules=("SEL-4", "INV-8", "RND-5"), **paper)
     fixed: dict[str, Any] = {"selection": Selection.ORDERED}
-    turn("ordered: turns from the end", missed, keep=700, ahead=(600,), rules=("SEL-9",), **fixed)
+    end = (missed, "OrderedFromTheFront", "OrderedTakesScores")
+    turn("ordered: turns from the end", *end, keep=700, ahead=(600,), rules=("SEL-9",), **fixed)
     for level in (0, 1001):
         book.invalid(
             "selection.select",
