@@ -494,6 +494,8 @@ def test_what_follows_from_k() -> None:
         ({"neighbours": 256, "clients": 300}, {}, "PAR-10"),
         ({"clients": (1 << 20) + 1}, {}, "PAR-10"),
         ({}, {"mean": Mean.HOLDER}, "PAR-10"),
+        ({}, {"mean": Mean.STRATA}, "PAR-10"),
+        ({}, {"mean": Mean.DILUTE, "spread": True}, "PAR-10"),
         ({}, {"anonymity_blocks": True}, "PAR-10"),
         ({}, {"network_aware": False}, "PAR-10"),
         (
