@@ -149,7 +149,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--rounds", type=int, default=12, help="how many rounds (default: 12)")
     train.add_argument(
-        "--fleet", default="paper", help="paper, compute, network, uniform, or a JSON file (default: paper)"
+        "--fleet",
+        default="paper",
+        metavar="FLEET",
+        help="paper, compute, network, uniform, both, net4g, net3g, net2g, cpu1v4, worst, or a JSON file; then, if wanted, "
+        "behaviour: +jitter:0.1 +churn:0.3 +liars:0.1x3 +stragglers:0.5 +median:3 (default: paper)",
     )
     train.add_argument(
         "--clock",
@@ -232,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_graph(command)
     _add_audit(command)
     _add_keys(commands, command)
+    _add_lab(command)
     _add_vectors(commands, command)
     _add_conformance(command)
     return parser
@@ -328,6 +333,60 @@ def _seconds(text: str) -> int:
             f"seconds from 0 to {LONGEST}, with at most 6 decimals, are expected, got {text!r}"
         )
     return int(value * 1_000_000)
+
+
+LAB_OUT: Final = Path("out/lab")
+
+LAB_NAMES: Final = ("table", "rules", "network", "threshold", "breaking", "churn", "feedback")
+"""The experiments' names: those of `clip_ref.lab.experiments`, which takes too long to import for a --help."""
+
+REPORT: Final = "report"
+
+
+def _add_lab(command: Callable[..., argparse.ArgumentParser]) -> None:
+    lab = command(
+        "lab",
+        _lab,
+        "run an experiment, or build the results page",
+        "Run an experiment: the paper's table, which neurons go and what their sum is divided by\n"
+        "(rules), network stragglers, the threshold sweep, breaking points with liars, churn, the\n"
+        "feedback loop. Writes OUT/NAME: rows.json, rows.csv, page.md and plots. Finished runs are\n"
+        "kept in OUT/runs by the digest of what determines them, and never run again; stop it\n"
+        "whenever you like, and go on later. `report` builds the site's results page from OUT.",
+    )
+    lab.add_argument("name", choices=(*LAB_NAMES, REPORT), metavar="NAME", help=f"{', '.join(LAB_NAMES)}, or {REPORT}")
+    lab.add_argument(
+        "--quick", action="store_true", help="the shipped digits, few rounds, one seed: at most two minutes"
+    )
+    lab.add_argument("--seeds", type=_count, default=None, metavar="K", help="how many seeds (default: as designed)")
+    lab.add_argument(
+        "--data-dir",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where cifar-10-batches-py, fashion-mnist and plays are, as far as the experiment needs them",
+    )
+    lab.add_argument(
+        "--tasks", type=lambda text: tuple(text.split(",")), default=None, metavar="A,B", help="these tasks alone"
+    )
+    lab.add_argument("--out", type=Path, default=None, metavar="OUT", help=f"where to write (default: {LAB_OUT})")
+    lab.add_argument(
+        "--workers", type=_count, default=2, metavar="N", help="runs at a time, one core each (default: 2)"
+    )
+    lab.add_argument(
+        "--minutes",
+        type=_count,
+        default=None,
+        metavar="M",
+        help="stop after about so long; what is finished is reported",
+    )
+    lab.add_argument("--site", type=Path, default=Path("spec"), help="of `report`: the site's source (default: spec)")
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"a number from 1 is expected, got {text!r}")
+    return int(text)
 
 
 def _add_vectors(
@@ -536,6 +595,44 @@ def _train(options: argparse.Namespace) -> int:
     elif not options.quiet:
         _say(training.words(found, options.out))
     return _verdict(passed(found["checks"]), options.out)
+
+
+def _lab(options: argparse.Namespace) -> int:
+    _need_training()
+    from clip_ref.lab import pages
+    from clip_ref.lab.console import progress
+    from clip_ref.lab.experiments import EXPERIMENTS, Options
+    from clip_ref.lab.gather import gather
+    from clip_ref.lab.training import check_out
+
+    out = LAB_OUT if options.out is None else options.out
+    if options.name == REPORT:
+        names = pages.report(out=out, site=options.site)
+        found: dict[str, Any] = {"experiments": names, "page": str(options.site / "results.md")}
+        _say(json.dumps(found, indent=2) if options.json else f"{found['page']}: {', '.join(names)}")
+        return OK
+    check_out(out, parents=True)
+    experiment = EXPERIMENTS[options.name]
+    chosen = Options(quick=options.quick, seeds=options.seeds, data_dir=options.data_dir, tasks=options.tasks)
+    configs = experiment.configs(chosen)
+    total = sum(config.rounds for config in configs)
+    with progress(title=f"lab {options.name}", total=total, quiet=options.quiet) as report:
+        records = gather(
+            configs,
+            runs=out / pages.RUNS,
+            workers=options.workers,
+            seconds=None if options.minutes is None else 60 * options.minutes,
+            report=report,
+        )
+    rows = pages.write(experiment, list(records.values()), options=chosen, out=out)
+    good = all(row["checks"] for row in rows)
+    if options.json:
+        _say(json.dumps(rows, indent=2))
+    elif not options.quiet:
+        _say(
+            f"{len(rows)} of {len(configs)} runs; written: {out / options.name}/page.md, rows.json, rows.csv and plots"
+        )
+    return _verdict(good, out / options.name)
 
 
 def _audit(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Invariance: how much each neuron changed since the history model.   Spec: invariance, rules INV-1..INV-9.
+"""Invariance: how much each neuron changed since the history model.   Spec: invariance, rules INV-1..INV-10.
 
 A neuron's score is the ratio A/B of two integers. With the score `l1` they are sums of quantised weights in 64 bits, so that
 every client, on any processor, in any order of summation, gets the same ones; the float scores serve `PAPER` and study.
@@ -6,6 +6,8 @@ every client, on any processor, in any order of summation, gets the same ones; t
 Source: CLIP, arXiv 2510.16694, §4.2: |w_i − w_{i−1}| / |w_{i−1}|.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -79,6 +81,25 @@ def _size(now: NDArray[np.int64], layout: Layout) -> tuple[LayerScores, ...]:
         LayerScores(layer.name, group_sums(magnitude, layout, layer), group_sums(ones, layout, layer))
         for layer in layout.layers
     )
+
+
+def gapped(*, models: Sequence[tuple[int, Floats]], layout: Layout) -> tuple[LayerScores, ...]:
+    """INV-10: the scores of whoever missed rounds: change per round over the models that it did see, the latest most.
+
+    `models` are rounds, strictly ascending, and the models as they were then, float32[d] each: two at least, the last one
+    today's. Between each two, A_k is as in INV-3; with g rounds between them, and m pairs younger than it, it counts
+    ⌊A_k/(g·2^m)⌋. B is that of the last pair.
+    """
+    if len(models) < 2 or any(a[0] >= b[0] for a, b in pairwise(models)):
+        raise PreconditionError(rule="INV-10", detail="two models at least are needed, of strictly ascending rounds")
+    total: dict[str, NDArray[Any]] = {}
+    scale: dict[str, NDArray[Any]] = {}
+    for younger, ((before, old), (after, new)) in enumerate(reversed(list(pairwise(models)))):
+        for found in score(model=new, history=old, layout=layout, mode=Score.L1):
+            counted = found.change // ((after - before) << min(younger, 32))
+            total[found.layer] = total.get(found.layer, 0) + counted
+            scale.setdefault(found.layer, found.scale)
+    return tuple(LayerScores(name, total[name], scale[name]) for name in total)
 
 
 def _tensors_of(flat: NDArray[Any], layout: Layout, layer: Layer) -> list[tuple[Tensor, NDArray[Any]]]:

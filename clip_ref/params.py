@@ -204,7 +204,8 @@ class PruningPolicy:
     @property
     def scored(self) -> Score:
         """The score that is computed: where scores count for nothing, one that goes without history."""
-        return Score.SIZE if self.selection is Selection.ORDERED else self.score
+        nothing_invariant = self.selection is Selection.PAPER and self.threshold == 0
+        return Score.SIZE if self.selection is Selection.ORDERED or nothing_invariant else self.score
 
     @property
     def needs_history(self) -> bool:

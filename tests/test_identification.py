@@ -15,13 +15,18 @@ from clip_ref.errors import PreconditionError
 from clip_ref.identification import Plan, Reason, elapsed, identify, valid
 from clip_ref.messages import TimeRecord
 from clip_ref.oracle.strategies import client_ids, grids
-from clip_ref.params import DEFAULT_GRID, HARDENED_POLICY, Encoding, Mean, Params, PruningPolicy, Score, Selection
+from clip_ref.params import DEFAULT_GRID, HARDENED_POLICY, Encoding, Mean, Params, PruningPolicy, Score, Selection, SlackSeed
 from clip_ref.values import MAX_MICROSECONDS, ClientId, RoundNumber
 
 LATER = RoundNumber(9)
 PEERS = 12
 Fleet = dict[ClientId, TimeRecord]
 MAY_PRUNE = (Reason.STRAGGLER, Reason.BLOCK)
+WITHOUT_HISTORY: list[dict[str, Any]] = [
+    {"score": Score.SIZE},
+    {"selection": Selection.ORDERED},
+    {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT},
+]
 
 
 # Fleets
@@ -563,7 +568,7 @@ def test_vector_without_history(mean: Mean) -> None:
 
 @pytest.mark.rule("IDN-9")
 @pytest.mark.parametrize("mean", Mean)
-@pytest.mark.parametrize("more", [{"score": Score.SIZE}, {"selection": Selection.ORDERED}])
+@pytest.mark.parametrize("more", WITHOUT_HISTORY)
 def test_vector_without_history_where_none_is_needed(mean: Mean, more: dict[str, Any]) -> None:
     fleet = fleet_of(*[linear(1000)] * 8, *[linear(2000)] * 4)
     bare = {u: attrs.evolve(record, has_model=False) for u, record in fleet.items()}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from clip_ref.errors import PreconditionError
-from clip_ref.invariance import FLOAT_SCORE_LIMIT, FLOAT_SCORE_UNIT, WEIGHT_LIMIT, group_sums, quantise, score
+from clip_ref.invariance import FLOAT_SCORE_LIMIT, FLOAT_SCORE_UNIT, WEIGHT_LIMIT, gapped, group_sums, quantise, score
 from clip_ref.layout import Axis, Layer, Layout, Tensor, dense_chain
 from clip_ref.oracle.strategies import dense_layouts, histories, layouts, rngs
 from clip_ref.params import Score
@@ -377,6 +377,50 @@ def test_vector_size() -> None:
     assert as_pairs((scores,)) == {"hidden1": [(5, 3), (9, 3)]}
     (scores,) = score(model=np.full(7, -1e30, dtype=np.float32), history=None, layout=TWO, mode=Score.SIZE)
     assert as_pairs((scores,)) == {"hidden1": [(3 * (2**31 - 1), 3)] * 2}
+
+
+# Over rounds that were missed
+
+
+@pytest.mark.rule("INV-10")
+@given(layout=dense_layouts(), rng=rngs(), gaps=st.lists(st.integers(1, 2**40), min_size=1, max_size=40))
+def test_change_over_gaps_is_per_round_and_fades(layout: Layout, rng: np.random.Generator, gaps: list[int]) -> None:
+    seen = [rng.normal(size=layout.size).astype(np.float32) for _ in range(len(gaps) + 1)]
+    rounds = [3 + sum(gaps[:k]) for k in range(len(gaps) + 1)]
+    found = as_pairs(gapped(models=list(zip(rounds, seen, strict=True)), layout=layout))
+    pairs = [naive_l1(new, old, layout, random.Random(0)) for old, new in zip(seen, seen[1:], strict=False)]
+    for name, members in found.items():
+        for j, (change, scale) in enumerate(members):
+            parts = [
+                pair[name][j][0] // (gap * 2 ** min(younger, 32))
+                for younger, (gap, pair) in enumerate(zip(reversed(gaps), reversed(pairs), strict=True))
+            ]
+            assert (change, scale) == (sum(parts), pairs[-1][name][j][1])
+
+
+@pytest.mark.rule("INV-10", "INV-3")
+@given(case=cases())
+def test_without_a_gap_it_is_l1(case: tuple[Layout, Floats, Floats]) -> None:
+    layout, model, history = case
+    plain = score(model=model, history=history, layout=layout, mode=Score.L1)
+    assert as_pairs(gapped(models=[(7, history), (8, model)], layout=layout)) == as_pairs(plain)
+
+
+@pytest.mark.rule("INV-10")
+def test_vector_gapped() -> None:
+    """Neuron 0 changed by 7 in two rounds, and by 9 in the three before: ⌊7/2⌋ + ⌊9/(3 · 2)⌋ = 4 over 6."""
+    unit = np.float32(2.0**-24)
+    now, before = flat(4, 0, 0, 0, -1, 0, 5) * unit, flat(1, 0, 2, 0, -3, 0, 9) * unit
+    first = flat(5, 0, 2, 0, 2, 0, 9) * unit
+    (scores,) = gapped(models=[(1, first), (4, before), (6, now)], layout=TWO)
+    assert as_pairs((scores,)) == {"hidden1": [(4, 6), (0, 1)]}
+
+
+@pytest.mark.rule("INV-10")
+@pytest.mark.parametrize("rounds", [[], [4], [4, 4], [5, 4], [1, 3, 2]])
+def test_refuses_rounds_that_do_not_ascend(rounds: list[int]) -> None:
+    with pytest.raises(PreconditionError, match="INV-10: two models at least"):
+        gapped(models=[(round, np.zeros(7, dtype=np.float32)) for round in rounds], layout=TWO)
 
 
 # The threshold

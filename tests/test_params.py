@@ -151,10 +151,12 @@ def test_levels_cannot_tell_turns_apart(mean: Mean) -> None:
 @pytest.mark.rule("IDN-9")
 @pytest.mark.parametrize("score", Score)
 @pytest.mark.parametrize("selection", Selection)
-def test_which_policies_need_the_history(score: Score, selection: Selection) -> None:
-    policy = PruningPolicy(score=score, selection=selection, mean=Mean.DILUTE)
-    assert policy.needs_history == (score is not Score.SIZE and selection is not Selection.ORDERED)
-    assert policy.scored == (score if selection is not Selection.ORDERED else Score.SIZE)
+@pytest.mark.parametrize("threshold", [0, 1])
+def test_which_policies_need_the_history(score: Score, selection: Selection, threshold: int) -> None:
+    policy = PruningPolicy(score=score, selection=selection, threshold=threshold, mean=Mean.DILUTE)
+    blind = selection is Selection.ORDERED or (selection is Selection.PAPER and not threshold)
+    assert policy.scored == (Score.SIZE if blind else score)
+    assert policy.needs_history == (not blind and score is not Score.SIZE)
 
 
 @pytest.mark.rule("PAR-5")

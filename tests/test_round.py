@@ -68,6 +68,11 @@ from clip_ref.wire import HEADER_BYTES
 
 ME, PEER = ClientId(1), ClientId(2)
 BASIC, HARDENED = params_of(policy_of()), params_of(policy_of(), hardened=True)
+WITHOUT_HISTORY: list[dict[str, Any]] = [
+    {"score": Score.SIZE},
+    {"selection": Selection.ORDERED},
+    {"selection": Selection.PAPER, "threshold": 0},
+]
 LEVELS = pytest.mark.parametrize("params", [BASIC, HARDENED], ids=["basic", "hardened"])
 Drops = dict[ClientId, DropOut]
 
@@ -255,7 +260,7 @@ def test_strata_with_turns_that_overlap(spread: bool, cap: int) -> None:
 
 @pytest.mark.rule("IDN-9", "ROU-13", "INV-9", "SEL-9")
 @pytest.mark.parametrize("mean", Mean)
-@pytest.mark.parametrize("more", [{"score": Score.SIZE}, {"selection": Selection.ORDERED}])
+@pytest.mark.parametrize("more", WITHOUT_HISTORY)
 def test_where_scores_take_no_history_stragglers_prune_without_one(mean: Mean, more: dict[str, Any]) -> None:
     """Neither the server nor anybody has one: the sum is exact, and some prune."""
     slow = [ClientId(1), ClientId(4)]

@@ -9,6 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
+def percent(share: float | None) -> str:
+    """A share in per cent, or a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
 class Report(Protocol):
     """Is told that one more step is done, and a word on how it stands."""
 

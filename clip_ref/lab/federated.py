@@ -1,37 +1,47 @@
-"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-7."""
+"""A whole training run, round by round: secure rounds, real training, simulated time.   Spec: runs, rules LAB-1..LAB-9."""
 
 import csv
 import functools
 import io
+import itertools
 import json
 import math
+import statistics
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from clip_ref import graph
 from clip_ref.canonical import digest
 from clip_ref.codec import weight_of
 from clip_ref.errors import ClipError, PreconditionError
+from clip_ref.identification import identify
+from clip_ref.invariance import score
 from clip_ref.keys import Directory, identity_key
 from clip_ref.lab.methods import method as find_method
+from clip_ref.lab.variants import EXPIRY, GapClient, SeeingServer, ToldClient, seen_changes
 from clip_ref.layout import Kept, Layout, kept_count
 from clip_ref.messages import TimeRecord
-from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, SecurityLevel
+from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, Score, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
+from clip_ref.round.cost import Leg
 from clip_ref.round.driver import Observer
-from clip_ref.sim.clock import Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
+from clip_ref.scores import LayerScores, invariant
+from clip_ref.sim.clock import TRAINING_PASSES, Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
-from clip_ref.sim.fleet import Fleet, load_fleet
-from clip_ref.train.data import Source, load_task
+from clip_ref.sim.fleet import Fleet, load_fleet, slow_clients
+from clip_ref.train.data import Source, load_task, stand_in_examples
+from clip_ref.train.partition import slow_classes
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber, SigningKey
@@ -75,20 +85,29 @@ class RunConfig:
     method: str = "clip"
     """The method's name."""
 
+    changes: tuple[tuple[str, Any], ...] = ()
+    """What is changed in its policy: names of fields, and their values."""
+
     clients: int = 20
-    """n, 2 … 500."""
+    """n, 2 … 500: how many take part in each round."""
 
     neighbours: int = 0
     """k on a graph; 0: a clique, and with more clients than a clique can have, the k that GRA-9 wants."""
 
     stragglers: int = 4
-    """How many clients are slow: at most half."""
+    """How many clients are slow: at most half. A fleet that says which share of them is slow goes before it."""
 
     rounds: int = 12
     """How many rounds, at least 1."""
 
+    trained: bool = True
+    """Whether clients really train; else updates are made up, and only times count."""
+
+    evaluate_every: int = 1
+    """The model is evaluated after every so many rounds, 1 … rounds."""
+
     fleet: str = "paper"
-    """A fleet's name, or the path of a file that describes one."""
+    """A fleet's name, or the path of a file that describes one; and behaviour, as in `paper+jitter:0.1+churn:0.3`."""
 
     clock: Clock = Clock.MACS
     """What a fit takes."""
@@ -104,7 +123,14 @@ class RunConfig:
 
     def __attrs_post_init__(self) -> None:
         """LAB-1: refuse what cannot be run, before anything is."""
-        find_method(self.method)
+        find_method(self.method, self.changes)
+        if not 1 <= self.evaluate_every <= max(1, self.rounds):
+            raise PreconditionError(
+                rule="LAB-1",
+                detail=f"a run of {self.rounds} rounds is evaluated after every 1 … {self.rounds}, got {self.evaluate_every}",
+            )
+        if not self.trained and self.clock is Clock.MEASURED:
+            raise PreconditionError(rule="LAB-1", detail="the measured clock measures training: it needs it")
         if self.rounds < 1:
             raise PreconditionError(rule="LAB-1", detail=f"a run has at least 1 round, got {self.rounds}")
         if not 0 <= 2 * self.stragglers <= self.clients:
@@ -114,8 +140,7 @@ class RunConfig:
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
-        load_task(self.source()).clients(self.clients)
-        self.load_fleet()
+        load_task(self.source()).clients(self.population if self.clients > 0 else self.clients)
         left = len(self.roster())
         if left < 2:
             raise PreconditionError(
@@ -125,8 +150,13 @@ class RunConfig:
         self.params(left)
 
     def load_fleet(self) -> Fleet:
-        """Who has which device and network."""
+        """Who has which device and network, and how that changes."""
         return load_fleet(self.fleet, clients=self.clients, stragglers=self.stragglers, seed=self.seed)
+
+    @property
+    def population(self) -> int:
+        """N: among how many clients the data are dealt; with churn more than take part in a round."""
+        return len(self.load_fleet().clients)
 
     def source(self) -> Source:
         """Which data, and how they are dealt."""
@@ -139,32 +169,41 @@ class RunConfig:
             slow=self.load_fleet().stragglers if self.partition.startswith("devices") else (),
         )
 
-    def roster(self) -> list[ClientId]:
-        """Who is invited to every round, ascending."""
-        excluded = self.load_fleet().stragglers if find_method(self.method).excludes else ()
-        return [ClientId(u) for u in range(self.clients) if u not in excluded]
+    def roster(self, round: int = 1) -> list[ClientId]:
+        """LAB-8: who is invited to this round, ascending; in each round as many."""
+        return roster(self.load_fleet(), method=self.method, round=round)
 
     def params(self, clients: int) -> Params:
         """LAB-7: what the parties of the run agree on, `clients` of them."""
-        policy = find_method(self.method).policy
+        policy = find_method(self.method, self.changes).policy
         if policy.straggler_share:
-            share = -(-1000 * self.stragglers // self.clients)
+            slow = slow_clients(self.load_fleet().behaviour, clients=self.clients, asked=self.stragglers)
+            share = -(-1000 * slow // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
         policy = attrs.evolve(policy, deadline=self.deadline)
         encoding = Encoding()
-        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps)
+        cap = policy.holder_cap if policy.mean.scales else 1
+        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps * cap)
         encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
         sharing = {"neighbours": self.neighbours}
         if clients > MAX_HOLDERS and not self.neighbours:
             neighbours, threshold = graph.choose(clients=clients, corrupt=CORRUPT, dropped=DROPPED)
             sharing = {"neighbours": neighbours, "threshold": threshold}
         if sharing["neighbours"]:
-            policy = attrs.evolve(policy, anonymity_blocks=False)
+            mean = Mean.LEVELS if policy.mean.scales else policy.mean
+            policy = attrs.evolve(policy, anonymity_blocks=False, spread=False, mean=mean)
         return Params(clients=clients, policy=policy, encoding=encoding, security=self.security, **sharing)
 
     def as_dict(self) -> dict[str, Any]:
         """Every field, as JSON has it."""
-        return attrs.asdict(self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v)
+        plain = attrs.asdict(self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v)
+        return plain | {"changes": [list(change) for change in self.changes]}
+
+
+def roster(fleet: Fleet, *, method: str, round: int) -> list[ClientId]:
+    """LAB-8: whom `method` invites to this round, ascending: those present, or of the fast alone as many as they would be."""
+    excluded = fleet.stragglers if find_method(method).excludes else ()
+    return [ClientId(u) for u in fleet.present(round, excluded=excluded)]
 
 
 @attrs.frozen(kw_only=True)
@@ -187,10 +226,22 @@ class RoundRow:
     """How long the same round of the same clients would have taken had nobody pruned, nor held an upload back."""
 
     bound: float
-    """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved."""
+    """1 − T*/T_slowest: the largest share of `unpruned_seconds` that pruning could have saved.
 
-    accuracy: float
-    """On the unseen test, 0 … 1, after the round."""
+    T* is the time of the slowest but for as many as the fleet has slow clients in the round.
+    """
+
+    accuracy: float | None
+    """On the unseen test, 0 … 1, after the round; none where it was not evaluated."""
+
+    slow_accuracy: float | None
+    """The same on the classes that slow devices hold most of; none if the data are not dealt so."""
+
+    present: str
+    """Who was invited, ids in ascending order."""
+
+    without_model: int
+    """How many of them lacked the history model, and hence kept everything."""
 
     survivors: int
     """|U3|."""
@@ -206,6 +257,12 @@ class RoundRow:
 
     pruned_neurons: int
     """Neurons that the smallest sub-model of the round lacked."""
+
+    slack_neurons: int
+    """How many of them were not invariant by the policy's threshold."""
+
+    pruned_again: float | None
+    """The share of them that the smallest sub-model of the round before lacked too; none if either lacked none."""
 
     secure_sum: str
     """The digest of the sum over Z_R that the masks gave up, in hex."""
@@ -225,13 +282,17 @@ class RoundRow:
 
 @attrs.frozen
 class Memory:
-    """What a client remembers from the last round that it took part in."""
+    """What a client remembers from the rounds that it took part in."""
 
-    observed: Observed
-    """Its times."""
+    observed: tuple[Observed, ...]
+    """Its times in the last of them, the latest last; as many as it declares the median of."""
 
     straggler: bool
-    """Its status."""
+    """Its status in the last one."""
+
+
+Scale = tuple[int, NDArray[np.int64]]
+"""A numerator, and a denominator for each coordinate, int64[d]."""
 
 
 def plain_sum(
@@ -241,22 +302,39 @@ def plain_sum(
     slots: Mapping[ClientId, int],
     buckets: Mapping[ClientId, int],
     params: Params,
+    scales: Mapping[ClientId, Scale] | None = None,
 ) -> Digest:
     """LAB-2: the digest of Σ weight·round(clip(Δ)·steps/C) mod R and of the extras, from full-length updates in the clear.
 
     Written without the protocol's modules: what the secure sum is held against in every round. `slots` says at which extra
-    each client's weight stands, `buckets` where in the histogram of a graph those count who have times.
+    each client's weight stands, `buckets` where in the histogram of a graph those count who have times. `scales` has for those
+    who scale their values a numerator and, for each coordinate, a denominator.
     """
     encoding = params.encoding
     size = len(next(iter(updates.values())))
     total = np.zeros(size + params.extras, dtype=object if encoding.ring_bits == 64 else np.int64)
     for client, update in updates.items():
         clipped = np.minimum(np.maximum(update.astype(np.float64), -encoding.clip), encoding.clip)
-        total[:size] += weights[client] * np.round(clipped * encoding.steps / encoding.clip).astype(np.int64)
+        values = weights[client] * np.round(clipped * encoding.steps / encoding.clip).astype(np.int64)
+        total[:size] += (
+            _scaled(values, scales[client], params.policy.holder_cap) if scales and client in scales else values
+        )
         total[size + slots[client]] += weights[client]
         if client in buckets:
             total[size + len(params.policy.grid) + buckets[client]] += 1
     return digest("sum", ((total % encoding.ring.modulus).astype(encoding.ring.dtype).tobytes(),))
+
+
+def _scaled(values: NDArray[np.int64], scale: Scale, cap: int) -> NDArray[np.int64]:
+    """LAB-2: each value times the least of its fraction and `cap`, to the nearest integer, ties to even."""
+    top, bottom = scale
+    out = np.zeros_like(values)
+    for below in np.unique(bottom[bottom > 0]):
+        here = bottom == below
+        factor = min(Fraction(top, int(below)), Fraction(cap))
+        distinct, where = np.unique(values[here], return_inverse=True)
+        out[here] = np.array([round(int(v) * factor) for v in distinct], dtype=np.int64)[where]
+    return out
 
 
 def bucket(*, time: int, policy: PruningPolicy) -> int:
@@ -300,23 +378,43 @@ class Run:
     def __init__(self, *, config: RunConfig, pool: Pool, initial: Floats | None = None) -> None:
         """A run before its first round, from `initial` (float32[d]) or from the model that the seed draws."""
         self.config, self._pool = config, pool
-        self.roster = config.roster()
-        self.params = config.params(len(self.roster))
-        self.layout: Layout = pool.layout
         self.fleet = config.load_fleet()
+        self.params = config.params(len(config.roster()))
+        self.layout: Layout = pool.layout
         task = load_task(config.source())
         self._training = task.training
         hardened = self.params.hardened
-        self._identities = {u: SigningKey(self._draw("identity", u)) for u in self.roster} if hardened else {}
+        excluded = self.fleet.stragglers if find_method(config.method).excludes else ()
+        members = [ClientId(u) for u in range(len(self.fleet.clients)) if u not in excluded]
+        self._identities = {u: SigningKey(self._draw("identity", u)) for u in members} if hardened else {}
         self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
-        self._examples = [len(labels) for _, labels in task.clients(config.clients)]
-        self._nominal = task.nominal(config.clients)
+        self._examples = [len(labels) for _, labels in task.clients(config.population)]
+        self._nominal = task.nominal(config.population)
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
         self.rows: list[RoundRow] = []
         self.timeline: Timeline | None = None
         self._memory: dict[ClientId, Memory] = {}
+        self._holders: frozenset[ClientId] = frozenset()
+        """Who was sent the history model: all others keep an older one, if any, that no round goes back to."""
+        self._method = find_method(config.method, config.changes)
+        self._slow_classes: tuple[int, ...] = ()
+        if config.partition.startswith("devices"):
+            self._slow_classes = tuple(slow_classes(labels=task.ordered[1], seed=config.seed))
+        self._pruned: dict[str, list[int]] = {}
+        """The neurons that the smallest sub-model of the round before lacked, by layer."""
+        self._told: tuple[LayerScores, ...] = ()
+        """What a server that sees single updates made of the last round's."""
+        self._met: dict[ClientId, list[int]] = {}
+        """Of clients that score with gaps, the rounds whose models they still have."""
+        self._models: dict[int, Floats] = {}
+        """Those models, by round."""
         self._macs_at = {keep: self.layout.shrunk(self._first(keep)).macs() for keep in self.params.policy.grid}
+
+    @property
+    def roster(self) -> list[ClientId]:
+        """Who is invited to the next round, ascending."""
+        return roster(self.fleet, method=self.config.method, round=self.state.round)
 
     def _draw(self, purpose: str, *ids: int) -> bytes:
         """32 bytes from the run's seed. A real client would take them from its operating system."""
@@ -337,39 +435,52 @@ class Run:
             best = seconds[keep] = min(best, seconds[keep])
         return seconds
 
-    def _fit(self, client: int, keep: int, macs: int) -> Microseconds:
-        """What training takes a client: nominal work, its whole shard times the epochs."""
-        device = self.fleet.clients[client].device
+    def _fit(self, fleet: Fleet, client: int, keep: int, macs: int) -> Microseconds:
+        """What training takes a client of this fleet: nominal work, its whole shard times the epochs.
+
+        And for a sub-model that has stand-ins, the forward pass of the whole model that they are taken from.
+        """
+        device = fleet.clients[client].device
         examples, epochs = self._nominal[client], self._training.epochs
+        looked_at = stand_in_examples(examples=examples, epochs=epochs)
+        passes = Fraction(looked_at, TRAINING_PASSES * examples * epochs)
+        if keep == 1000 or not self._method.stands_in:
+            passes = Fraction(0)
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
                 device=device,
-                cpu_seconds_per_example=self._seconds_at[keep],
+                cpu_seconds_per_example=self._seconds_at[keep] + float(passes) * self._seconds_at[1000],
                 host_ghz=HOST_GHZ,
                 examples=examples,
                 epochs=epochs,
             )
+        macs += math.ceil(passes * self.layout.macs())
         return mac_fit(device=device, macs_per_example=macs, examples=examples, epochs=epochs)
 
     def _predictions(self, client: int) -> tuple[int, ...]:
-        """The client's own calibration: its fit at each keep level."""
-        return tuple(self._fit(client, keep, macs) for keep, macs in self._macs_at.items())
+        """LAB-9: the client's own calibration: its fit at each keep level, without the jitter of any round."""
+        fits = (self._fit(self.fleet, client, keep, macs) for keep, macs in self._macs_at.items())
+        return tuple(itertools.accumulate(fits, min))  # stand-ins can cost more than the first level saves
 
     def _weight(self, client: int) -> int:
         return weight_of(examples=self._examples[client], encoding=self.params.encoding)
 
     def _record(self, client: ClientId) -> TimeRecord:
+        """LAB-9, FLT-11: what a client says of itself: medians of the times that it remembers, and its calibration."""
         memory = self._memory.get(client)
-        times = memory.observed if memory else Observed(*[Microseconds(0)] * 5)
+        seen = [attrs.astuple(times) for times in memory.observed] if memory else [(0,) * 5]
+        down, select, _, mask, up = (
+            self.fleet.declared(client, statistics.median_low(x)) for x in zip(*seen, strict=True)
+        )
         return TimeRecord(
             has_time=memory is not None,
             has_model=False,
             was_straggler=memory is not None and memory.straggler,
-            down=times.down,
-            select=times.select,
-            mask=times.mask,
-            up=times.up,
-            fit=self._predictions(client),
+            down=down,
+            select=select,
+            mask=mask,
+            up=up,
+            fit=tuple(self.fleet.declared(client, fit) for fit in self._predictions(client)),
             weight=self._weight(client),
             entropy=b"",
         )
@@ -379,27 +490,24 @@ class Run:
 
         `observe` is told of every message, as the server saw it.
         """
-        number, history = self.state.round, self.state.history
-        records = {u: self._record(u) for u in self.roster}
-        clients = {
-            u: Client(
-                me=u,
-                params=self.params,
-                layout=self.layout,
-                record=records[u],
-                history=history,
-                entropy=self._draw("entropy", number & 0xFFFFFFFF, number >> 32, u),
-                identity=self._identities.get(u),
-                directory=self.directory,
-            )
-            for u in self.roster
-        }
+        number, history, roster = self.state.round, self.state.history, self.roster
+        records = {u: self._record(u) for u in roster}
+        clients = {u: self._client(u, records[u]) for u in roster}
         transcript = Transcript()
         updates: dict[ClientId, Floats] = {}
 
+        shares = self._shares(records)
+
         def train(assignments: Mapping[ClientId, Assignment]) -> Mapping[ClientId, Floats]:
             jobs = [
-                FitJob(client=u, model=a.model, kept=a.kept, seed=self._batch_seed(number, u))
+                FitJob(
+                    client=u,
+                    model=a.model,
+                    kept=a.kept,
+                    seed=self._batch_seed(number, u),
+                    share=shares[u],
+                    stand_in=self._method.stands_in,
+                )
                 for u, a in assignments.items()
             ]
             updates.update(zip(assignments, self._pool.fit_many(jobs), strict=True))
@@ -410,13 +518,79 @@ class Run:
             if observe is not None:
                 observe(client, to_server, data)
 
-        server = Server(params=self.params, layout=self.layout, state=self.state, directory=self.directory)
-        result = run_round(server=server, clients=clients, train=train, observe=watch)
-        row = self._row(result, updates, records, transcript)
+        result = run_round(server=self._server(), clients=clients, train=train, observe=watch)
+        row = self._row(result, updates, records, transcript, shares)
+        self._remember(result, updates)
         target = graph.target(histogram=result.aggregate.histogram, params=self.params)
         self.state = self.state.completed(result.aggregate.model, target=target)
+        if self.state.history is not history:
+            self._holders = frozenset(result.assignments)
         self.rows.append(row)
         return row
+
+    def _client(self, client: ClientId, record: TimeRecord) -> Client:
+        """One client of this round: the protocol's, unless the method is not."""
+        number = self.state.round
+        usual: dict[str, Any] = {
+            "me": client,
+            "params": self.params,
+            "layout": self.layout,
+            "record": record,
+            "history": self.state.history if client in self._holders else None,
+            "entropy": self._draw("entropy", number & 0xFFFFFFFF, number >> 32, client),
+            "identity": self._identities.get(client),
+            "directory": self.directory,
+        }
+        if self._method.watches:
+            return ToldClient(told=self._told, **usual)
+        if self._method.gaps:
+            return GapClient(seen=[(i, self._models[i]) for i in self._met.get(client, ())], **usual)
+        return Client(**usual)
+
+    def _server(self) -> Server:
+        usual: dict[str, Any] = {
+            "params": self.params,
+            "layout": self.layout,
+            "state": self.state,
+            "directory": self.directory,
+        }
+        return SeeingServer(told=self._told, **usual) if self._method.watches else Server(**usual)
+
+    def _shares(self, records: Mapping[ClientId, TimeRecord]) -> dict[ClientId, int]:
+        """LAB-10: how much of its batches each client trains on, ‰: all, unless the method shortens.
+
+        A straggler then takes as many as take it what the sub-model of its keep level would, and keeps the whole model.
+        """
+        shares = dict.fromkeys(records, 1000)
+        if self._method.shortens:
+            share = -(-1000 * self._slow_count() // self.config.clients)
+            params = attrs.evolve(
+                self.params, policy=PruningPolicy(straggler_share=share, score=Score.SIZE, anonymity_blocks=False)
+            )
+            plan = identify(records=records, params=params, round=self.state.round)
+            for u, verdict in plan.verdicts.items():
+                shares[u] = max(1, 1000 * self._macs_at_level(verdict.keep) // self._macs_at_level(1000))
+        return shares
+
+    def _macs_at_level(self, keep: int) -> int:
+        return self.layout.shrunk(self._first(keep)).macs()
+
+    def _slow_count(self) -> int:
+        return slow_clients(self.fleet.behaviour, clients=self.config.clients, asked=self.config.stragglers)
+
+    def _remember(self, result: RoundResult, updates: Mapping[ClientId, Floats]) -> None:
+        """LAB-11, LAB-12: what a method that is not the protocol's needs in the next round."""
+        number = int(self.state.round)
+        if self._method.watches:
+            fast = {u: updates[u] for u in result.u3 if not result.assignments[u].verdict.straggler}
+            self._told = seen_changes(updates=fast, model=self.state.model, layout=self.layout)
+        if self._method.gaps:
+            self._models[number] = self.state.model
+            for u in result.assignments:
+                self._met.setdefault(u, []).append(number)
+            self._met = {u: [i for i in met if i > number + 1 - EXPIRY] for u, met in self._met.items()}
+            needed = {i for met in self._met.values() for i in met}
+            self._models = {i: model for i, model in self._models.items() if i in needed}
 
     def _batch_seed(self, number: int, client: int) -> int:
         """The same for every method: methods differ in the method alone."""
@@ -428,24 +602,39 @@ class Run:
         updates: Mapping[ClientId, Floats],
         records: Mapping[ClientId, TimeRecord],
         transcript: Transcript,
+        shares: Mapping[ClientId, int],
     ) -> RoundRow:
         assignments = result.assignments
-        macs = {u: self.layout.shrunk(a.kept).macs() for u, a in assignments.items()}
-        fits = {int(u): self._fit(u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
+        macs = {u: self.layout.shrunk(a.kept).macs() * shares[u] // 1000 for u, a in assignments.items()}
+        today = self.fleet.at(self.state.round)
+        fits = {int(u): self._fit(today, u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
         not_before = next(iter(assignments.values())).not_before
-        self.timeline = self._simulate(result, fits, not_before)
+        self.timeline = self._simulate(today, result, fits, not_before)
         full = self.layout.macs()
-        unpruned = self._simulate(result, {int(u): self._fit(u, 1000, full) for u in assignments})
-        slow = [u for u in self.fleet.stragglers if u in assignments]
+        unpruned = self._simulate(today, result, {int(u): self._fit(today, u, 1000, full) for u in assignments})
+        count = sum(u in assignments for u in self.fleet.stragglers)
+        slow = [u for _, u in sorted(unpruned.arrivals(Leg.INPUT), key=lambda one: (-one[0], one[1]))[:count]]
         verdicts = {u: a.verdict for u, a in sorted(assignments.items())}
         neurons = sum(x.neurons for x in self.layout.layers)
-        kept = min(sum(map(len, a.kept.values())) for a in assignments.values())
-        self._memory = {
-            u: Memory(self.timeline.observed(u), assignments[u].verdict.straggler)
-            for u in assignments
-            if u in result.u3
+        smallest = min(assignments.values(), key=lambda a: sum(map(len, a.kept.values()))).kept
+        kept = sum(map(len, smallest.values()))
+        pruned = {
+            x.name: np.setdiff1d(np.arange(x.neurons), smallest[x.name]).tolist()
+            for x in self.layout.layers
+            if len(smallest[x.name]) < x.neurons
         }
+        again = sum(len({*neurons} & {*self._pruned.get(name, ())}) for name, neurons in pruned.items())
+        both = bool(pruned and self._pruned)
+        self._pruned = pruned
+        invited = sorted(records)
+        without = sum(u not in self._holders for u in invited)
+        for u in result.u3:
+            before = self._memory[u].observed if u in self._memory else ()
+            observed = (*before, self.timeline.observed(u))[-self.fleet.behaviour.median :]
+            self._memory[u] = Memory(observed, assignments[u].verdict.straggler)
         took = self.timeline.end / 1e6
+        evaluated = self.config.trained and self.state.round % self.config.evaluate_every == 0
+        found = self._pool.tally(result.aggregate.model) if evaluated else None
         return RoundRow(
             method=self.config.method,
             round=self.state.round,
@@ -453,22 +642,38 @@ class Run:
             total_seconds=(self.rows[-1].total_seconds if self.rows else 0.0) + took,
             unpruned_seconds=unpruned.end / 1e6,
             bound=round_bound(timeline_full=unpruned, stragglers=slow),
-            accuracy=self._pool.evaluate(result.aggregate.model),
+            accuracy=None if found is None else found.accuracy(),
+            slow_accuracy=found.accuracy(self._slow_classes) if found and self._slow_classes else None,
+            present=" ".join(map(str, invited)),
+            without_model=without,
             survivors=len(result.u3),
             target_us=next(iter(assignments.values())).plan.target,
             stragglers=" ".join(str(u) for u, verdict in verdicts.items() if verdict.straggler),
             keep_levels=" ".join(str(verdict.keep) for verdict in verdicts.values() if verdict.keep < 1000),
             pruned_neurons=neurons - kept,
+            slack_neurons=self._slack(pruned),
+            pruned_again=again / (neurons - kept) if both else None,
             secure_sum=result.sum_digest.hex(),
             plain_sum=self._plain_sum(result, updates, records).hex(),
             upload_bytes=" ".join(map(str, transcript.upload_lengths())),
-            one_shape=len(transcript.shapes(self.roster)) == 1,
+            one_shape=len(transcript.shapes(invited)) == 1,
             not_before_seconds=not_before / 1e6,
         )
 
-    def _simulate(self, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0) -> Timeline:
+    def _slack(self, pruned: Mapping[str, Sequence[int]]) -> int:
+        """How many of these neurons the policy's threshold does not call invariant."""
+        policy, history = self.params.policy, self.state.history
+        if not pruned or (history is None and policy.needs_history):
+            return 0
+        scores = score(model=self.state.model, history=history, layout=self.layout, mode=policy.scored)
+        still = {s.layer: invariant(scores=s, threshold=policy.threshold) for s in scores}
+        return sum(not still[name][j] for name, neurons in pruned.items() for j in neurons)
+
+    def _simulate(
+        self, fleet: Fleet, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0
+    ) -> Timeline:
         return simulate(
-            fleet=self.fleet,
+            fleet=fleet,
             costs={int(u): legs for u, legs in result.costs.items()},
             fits=fits,
             server_work=result.server_work,
@@ -480,6 +685,15 @@ class Run:
         self, result: RoundResult, updates: Mapping[ClientId, Floats], records: Mapping[ClientId, TimeRecord]
     ) -> Digest:
         assignments, policy = result.assignments, self.params.policy
+        ones = {u: np.ones(len(updates[u]), dtype=np.float32) for u in updates}
+        among = [
+            u
+            for u in result.u2
+            if policy.mean is Mean.HOLDER or (policy.mean is Mean.STRATA and assignments[u].verdict.keep < 1000)
+        ]
+        held = {u: in_place(update=ones[u], layout=self.layout, kept=assignments[u].kept) > 0 for u in among}
+        holding = sum((self._weight(u) * held[u].astype(np.int64) for u in among), np.zeros(self.layout.size, np.int64))
+        top = sum(self._weight(u) for u in among)
         timed = [u for u in result.u3 if self.params.neighbours and records[u].has_time]
         return plain_sum(
             updates={u: in_place(update=updates[u], layout=self.layout, kept=assignments[u].kept) for u in result.u3},
@@ -490,25 +704,33 @@ class Run:
             },
             buckets={u: bucket(time=records[u].elapsed(0), policy=policy) for u in timed},
             params=self.params,
+            scales=dict.fromkeys(among, (top, holding)),
         )
 
     def save(self, path: Path) -> None:
         """LAB-4: write everything that the next round depends on, in one file that appears whole or not at all."""
         header = {
             "config": self.config.as_dict(),
-            "fleet": _as_json(self.fleet),
+            "fleet": fleet_as_json(self.fleet),
             "round": self.state.round,
             "target": self.state.target,
             "rows": [attrs.asdict(row) for row in self.rows],
-            "memory": {str(u): [*attrs.astuple(m.observed), m.straggler] for u, m in self._memory.items()},
+            "memory": {str(u): [m.straggler, *map(attrs.astuple, m.observed)] for u, m in self._memory.items()},
+            "holders": sorted(self._holders),
+            "pruned": self._pruned,
+            "met": {str(u): met for u, met in self._met.items()},
+            "told": [s.layer for s in self._told],
             "seconds_at": {str(keep): seconds for keep, seconds in self._seconds_at.items()},
         }
         packed = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-        model, history, buffer = self.state.model, self.state.history, io.BytesIO()
-        if history is None:
-            np.savez(buffer, header=packed, model=model)
-        else:
-            np.savez(buffer, header=packed, model=model, history=history)
+        arrays: dict[str, Any] = {"header": packed, "model": self.state.model}
+        if self.state.history is not None:
+            arrays["history"] = self.state.history
+        arrays |= {f"model of {number}": model for number, model in self._models.items()}
+        for told in self._told:
+            arrays |= {f"change in {told.layer}": told.change, f"scale in {told.layer}": told.scale}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
         write_whole(path, buffer.getvalue())
 
     @classmethod
@@ -518,11 +740,20 @@ class Run:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 header = json.loads(stored["header"].tobytes())
                 model, history = stored["model"], stored.get("history")
+                told = tuple(
+                    LayerScores(name, stored[f"change in {name}"], stored[f"scale in {name}"])
+                    for name in header["told"]
+                )
+                met = {ClientId(int(u)): numbers for u, numbers in header["met"].items()}
+                models = {i: stored[f"model of {i}"] for i in sorted({i for numbers in met.values() for i in numbers})}
             want, have = config.as_dict(), header["config"]
             rows = [RoundRow(**row) for row in header["rows"]]
             memory = {
-                ClientId(int(u)): Memory(Observed(*map(Microseconds, m[:5])), m[5]) for u, m in header["memory"].items()
+                ClientId(int(u)): Memory(tuple(Observed(*map(Microseconds, times)) for times in seen), straggler)
+                for u, (straggler, *seen) in header["memory"].items()
             }
+            holders = frozenset(ClientId(u) for u in header["holders"])
+            pruned = header["pruned"]
             seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
             next_round, fleet, target = RoundNumber(header["round"]), header["fleet"], header["target"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -535,17 +766,19 @@ class Run:
             changes = ", ".join(f"{key} {have.get(key)!r}, not {want[key]!r}" for key in differ)
             raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: it has {changes}")
         run = cls(config=config, pool=pool, initial=model)
-        if fleet != _as_json(run.fleet):
+        if fleet != fleet_as_json(run.fleet):
             raise PreconditionError(
                 rule="LAB-5",
                 detail=f"{path} belongs to another run: fleet {config.fleet} was another one when it began",
             )
         run.state = State(run.state.session, next_round, model, history, target)
-        run.rows, run._memory, run._seconds_at = rows, memory, seconds_at
+        run.rows, run._memory, run._holders, run._seconds_at = rows, memory, holders, seconds_at
+        run._pruned, run._told, run._met, run._models = pruned, told, met, models
         return run
 
 
-def _as_json(fleet: Fleet) -> Any:
+def fleet_as_json(fleet: Fleet) -> Any:
+    """Every profile of a fleet, as JSON has it."""
     return json.loads(json.dumps(attrs.asdict(fleet)))
 
 
@@ -587,7 +820,7 @@ class Summary:
     """The largest share of `unpruned_seconds` that pruning could have saved in these rounds."""
 
     final_accuracy: float
-    """On the unseen test, after the last round."""
+    """On the unseen test, after the last round that was evaluated."""
 
     rounds: int
     """How many."""
@@ -599,13 +832,16 @@ class Summary:
 
 
 def summarise(rows: list[RoundRow]) -> Summary:
-    """LAB-6: totals over a run's rows; the bound is that of the summed times."""
+    """LAB-6: totals over a run's rows; the bound is that of the summed times. `PreconditionError` if it was never evaluated."""
+    accuracies = [row.accuracy for row in rows if row.accuracy is not None]
+    if not accuracies:
+        raise PreconditionError(rule="LAB-6", detail="a run that was never evaluated has no final accuracy")
     unpruned = sum(row.unpruned_seconds for row in rows)
     return Summary(
         simulated_seconds=sum(row.round_seconds for row in rows),
         unpruned_seconds=unpruned,
         bound=sum(row.bound * row.unpruned_seconds for row in rows) / unpruned,
-        final_accuracy=rows[-1].accuracy,
+        final_accuracy=accuracies[-1],
         rounds=len(rows),
     )
 

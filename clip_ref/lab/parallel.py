@@ -20,7 +20,7 @@ def _work(connection: Connection, configs: Sequence[RunConfig]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for config in configs:
-            with Pool(config.source(), clients=config.clients, workers=0) as pool:
+            with Pool(config.source(), clients=config.population, workers=0) as pool:
                 run = Run(config=config, pool=pool)
                 for _ in range(config.rounds):
                     row = run.step()

@@ -1,6 +1,7 @@
 """The pictures of a report, as PNG bytes."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,13 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from clip_ref.lab.compare import Estimate
 from clip_ref.lab.federated import RoundRow
 from clip_ref.sim.clock import Activity, Timeline
 
 COLOURS: Final = {
     "none": "#4c566a",
     "random": "#d08770",
+    "ordered": "#ebcb8b",
     "exclude": "#b48ead",
+    "shorten": "#88c0d0",
+    "fluid": "#bf616a",
+    "clip-gaps": "#a3be8c",
     "clip-paper": "#5e81ac",
     "clip": "#2e8b57",
 }
@@ -52,8 +58,8 @@ def accuracy(runs: Mapping[str, Sequence[RoundRow]]) -> bytes:
     figure, axes = _axes(7, 4)
     for name, rows in runs.items():
         axes.plot(
-            [row.total_seconds for row in rows],
-            [100 * row.accuracy for row in rows],
+            [row.total_seconds for row in rows if row.accuracy is not None],
+            [100 * row.accuracy for row in rows if row.accuracy is not None],
             label=name,
             color=COLOURS.get(name),
             marker=".",
@@ -63,6 +69,48 @@ def accuracy(runs: Mapping[str, Sequence[RoundRow]]) -> bytes:
     axes.set_ylabel("accuracy on unseen writers, %")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
+    return _png(figure)
+
+
+def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, across: str, up: str) -> bytes:
+    """Shares over something, a line for each series."""
+    figure, axes = _axes(7, 4)
+    for name, points in series.items():
+        axes.plot(
+            [x for x, _ in points],
+            [100 * y for _, y in points],
+            label=name,
+            color=COLOURS.get(name),
+            linewidth=2 if name.startswith("clip") else 1.3,
+        )
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
+    return _png(figure)
+
+
+def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str) -> bytes:
+    """A group of bars for each key, a bar with its interval for each name in it."""
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    figure, axes = _axes(max(6.0, 0.22 * len(names) * len(groups) + 2), 4)
+    width = 0.85 / len(names)
+    for k, name in enumerate(names):
+        shown = [(at, group[name]) for at, group in enumerate(groups.values()) if group.get(name) is not None]
+        found = [(at + (k - (len(names) - 1) / 2) * width, value) for at, value in shown if value is not None]
+        axes.bar(
+            [x for x, _ in found],
+            [value.mean for _, value in found],
+            width=width,
+            yerr=[value.half if math.isfinite(value.half) else 0.0 for _, value in found],
+            label=name,
+            color=COLOURS.get(name),
+            error_kw={"linewidth": 0.8},
+        )
+    axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
+    axes.set_ylabel(label)
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.legend(frameon=False, fontsize=7, ncols=2)
     return _png(figure)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from clip_ref.errors import PreconditionError
 from clip_ref.identities import beside, save_directory
-from clip_ref.lab.console import progress
+from clip_ref.lab.console import percent, progress
 from clip_ref.lab.federated import Run, RunConfig, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.train import modelfile
 from clip_ref.train.data import Source, load_task
@@ -66,7 +66,7 @@ def train(
     saved = None if init is None else modelfile.load(init)
     if saved is not None and saved.task != config.task:
         raise PreconditionError(rule="LAB-1", detail=f"{init} is a model for {saved.task}, not for {config.task}")
-    with Pool(config.source(), clients=config.clients, workers=workers) as pool:
+    with Pool(config.source(), clients=config.population, workers=workers) as pool:
         if saved is not None:
             saved.check(layout=pool.layout)
         if resume:
@@ -87,7 +87,7 @@ def train(
                 if record is not None:
                     record.completed(sum_digest=Digest(bytes.fromhex(row.secure_sum)), model=run.state.model)
                 run.save(checkpoint)
-                report(f"accuracy {100 * row.accuracy:.1f} %, {row.round_seconds:.2f} s")
+                report(f"accuracy {percent(row.accuracy)}, {row.round_seconds:.2f} s")
         modelfile.save(out / "model.npz", model=run.state.model, task=config.task, layout=run.layout)
     write_whole(out / "rounds.csv", rows_csv(run.rows).encode())
     found = results(config, run)
@@ -143,7 +143,7 @@ def words(found: dict[str, Any], out: Path) -> str:
     return "\n".join(
         [
             f"{name}: {numbers['rounds']} rounds, {numbers['simulated_seconds']:.1f} s simulated, "
-            f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {100 * numbers['final_accuracy']:.1f} %",
+            f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {percent(numbers['final_accuracy'])}",
             *on_graph,
             "every secure sum equals the plain one, every upload and transcript has one shape"
             if passed(found["checks"])

@@ -5,7 +5,7 @@ all of its randomness comes from 32 bytes of entropy, fresh for each round, that
 from what it was sent, and a client that is made again after a restart, and fed the same, says the same.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar, cast
 
 import attrs
@@ -28,7 +28,7 @@ from clip_ref import (
     wire,
 )
 from clip_ref.aggregation import holder_weights, scaled_among
-from clip_ref.canonical import Reader, Writer, mask_context, model_digest
+from clip_ref.canonical import Reader, RoundContext, Writer, mask_context, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
 from clip_ref.keys import NO_IDENTITIES, Directory
@@ -57,6 +57,7 @@ from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.journal import Journal
 from clip_ref.round.state import config_digest
+from clip_ref.scores import LayerScores
 from clip_ref.values import (
     NO_DIGEST,
     ClientId,
@@ -296,8 +297,7 @@ class Client:
             raise self._blame(SERVER, "ROU-4", "round", f"round {context.round} is not after {last}")
         self._context = context
         self._ctx0 = context.ctx0()
-        has_model = self._history is not None and model_digest(self._history) == context.history
-        self._record = attrs.evolve(self._record, has_model=has_model, entropy=self._draw("record"))
+        self._record = attrs.evolve(self._record, has_model=self._can_score(context), entropy=self._draw("record"))
         self.work[Leg.ADVERTISE] = Work(scalar_multiplications=2)
         bundle = Advertise(self.me, keys.public_key(self._channel_secret), keys.public_key(self._mask_secret))
         if self._params.hardened:
@@ -517,10 +517,18 @@ class Client:
             return None
         return graph.bucket_of(elapsed=identification.elapsed(self._record, level=0), params=self._params)
 
+    def _can_score(self, context: RoundContext) -> bool:
+        """Whether the history model that the round goes by is the one that this client kept."""
+        return self._history is not None and model_digest(self._history) == context.history
+
+    def _scores(self) -> Sequence[LayerScores]:
+        """How much each neuron changed, or what else the policy scores."""
+        mode = self._params.policy.scored
+        return invariance.score(model=self._model, history=self._history, layout=self._layout, mode=mode)
+
     def _select(self, turns: set[Turn]) -> dict[Turn, dict[str, NDArray[np.int64]]]:
         """The neurons that each of `turns` keeps. Asked for only where somebody prunes: then there is a history (IDN-9)."""
-        policy = self._params.policy
-        scores = invariance.score(model=self._model, history=self._history, layout=self._layout, mode=policy.scored)
+        policy, scores = self._params.policy, self._scores()
         if policy.slack_seed is SlackSeed.CONTEXT:
             entropy: bytes = self._ctx
         else:

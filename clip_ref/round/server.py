@@ -4,7 +4,7 @@ It relays what it cannot read, adds up what it cannot see through, and takes off
 added on arrival: memory does not grow with the number of clients.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -37,6 +37,7 @@ from clip_ref.params import Params
 from clip_ref.round.client import KEY_SHARE, SELF_SHARE, sizes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.state import State
+from clip_ref.scores import LayerScores
 from clip_ref.values import ClientId, Digest, SecretKey, Seed
 
 
@@ -332,6 +333,11 @@ class Server:
         )
         return masking.unmask(ring=self.sizes.ring, total=self._total, self_seeds=self_seeds, dangling=dangling)
 
+    def _scores(self) -> Sequence[LayerScores]:
+        """What the clients score, too."""
+        state, mode = self._state, self.params.policy.scored
+        return invariance.score(model=state.model, history=state.history, layout=self._layout, mode=mode)
+
     def _held(self, keep: int) -> NDArray[np.bool_]:
         """Which coordinates a keep level holds: public, so the server can tell for the mean `levels`."""
         if keep == 1000:
@@ -341,7 +347,7 @@ class Server:
             policy = self.params.policy
             if history is None and policy.needs_history:
                 raise PreconditionError(rule="ROU-13", detail="a client claims to have pruned, but there is no history")
-            scores = invariance.score(model=self._state.model, history=history, layout=self._layout, mode=policy.scored)
+            scores = self._scores()
             self.work += Work(scored=self._layout.size)
             self._selector = selection.selector(
                 scores=scores, policy=policy, entropy=self._ctx, round=self.context.round

@@ -7,7 +7,6 @@ Source: ours. AUC, advantage and mutual information are textbook measures of a t
 """
 
 import bisect
-import statistics
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +16,7 @@ import numpy as np
 from clip_ref.errors import PreconditionError
 from clip_ref.round.cost import LEGS, Leg
 from clip_ref.sim.clock import Activity, Timeline
-from clip_ref.sim.fleet import ClientProfile, Fleet
+from clip_ref.sim.fleet import Fleet, normals, slowed
 
 BINS: Final = 10
 """Into so many bins of equal numbers scores are put to count their information."""
@@ -115,21 +114,10 @@ def varied(*, fleet: Fleet, sigma: float, seed: tuple[int, ...]) -> Fleet:
 
     The draws are a function of `seed` alone, in any version of any library.
     """
-    raw = np.random.PCG64(seed).random_raw(2 * len(fleet.clients)).tolist()
-    normal = statistics.NormalDist()
-    factors = [np.exp(sigma * normal.inv_cdf((2 * (draw >> 12) + 1) / 2**53)) for draw in raw]
-
-    def slower(profile: ClientProfile, processor: float, link: float) -> ClientProfile:
-        device, network = profile.device, profile.network
-        return ClientProfile(
-            device=attrs.evolve(device, slow_down=float(device.slow_down * processor)),
-            network=attrs.evolve(
-                network,
-                up_mbit=float(network.up_mbit / link),
-                down_mbit=float(network.down_mbit / link),
-                latency_ms=float(network.latency_ms * link),
-            ),
-        )
-
-    changed = map(slower, fleet.clients, factors[::2], factors[1::2])
+    normal = normals(count=2 * len(fleet.clients), seed=seed)
+    factors = [np.exp(sigma * z) for z in normal]
+    changed = [
+        slowed(profile, processor=processor, link=link)
+        for profile, processor, link in zip(fleet.clients, factors[::2], factors[1::2], strict=True)
+    ]
     return attrs.evolve(fleet, clients=tuple(changed))

@@ -1,4 +1,4 @@
-"""Fleets: which device and network each client has.   Spec: fleet, rules FLT-1..FLT-5.
+"""Fleets: which device and network each client has, and how that changes.   Spec: fleet, rules FLT-1..FLT-11.
 
 Profiles are data: `profiles.json` beside this file holds the devices, the networks and the named fleets, and says of
 each number whether it is the paper's or our choice. A file of one's own has one `fleet`, and `devices` and `networks` if
@@ -10,18 +10,25 @@ it needs more than the shipped ones:
                   "fast": {"device": "cpu_3ghz", "network": "net_5g"},
                   "slow": [{"device": "phone", "network": "net_4g"}, {"device": "cpu_2ghz", "network": "dsl"}],
                   "server": "server_3ghz",
-                  "timeout_s": 60}}
+                  "timeout_s": 60,
+                  "jitter": {"fit": 0.1, "network": 0.2}, "churn": 0.3, "liars": {"share": 0.1, "factor": 3},
+                  "stragglers": 0.2, "median": 3}}
+
+The last line is its behaviour, and optional. Behaviour can be put onto any fleet by its name or file, as text:
+`paper+jitter:0.1/0.2+churn:0.3+liars:0.1x3+stragglers:0.2+median:3`.
 """
 
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+import re
+import statistics
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
@@ -30,6 +37,18 @@ from clip_ref.errors import PreconditionError
 from clip_ref.values import Microseconds, saturate
 
 _T = TypeVar("_T")
+
+MAX_JITTER: Final = 2.0
+"""The largest σ: one client in forty is then slowed down fiftyfold."""
+
+MAX_CHURN: Final = 0.9
+"""The largest share of the population that is absent."""
+
+MAX_MEDIAN: Final = 99
+"""The most rounds that a client looks back upon."""
+
+_JITTER, _CHURN, _LIARS = 1, 2, 3
+"""What raw draws are for: each purpose has a stream of its own."""
 
 
 def to_microseconds(exact: Fraction) -> Microseconds:
@@ -124,6 +143,64 @@ class ClientProfile:
     """Its link to the server."""
 
 
+@attrs.frozen(kw_only=True)
+class Behaviour:
+    """How a fleet behaves from round to round; by default all are there, alike in every round, and truthful."""
+
+    fit_jitter: float = 0.0
+    """σ of the factor by which a client's processor is slower in a round: log-normal, its median 1; 0 … 2."""
+
+    network_jitter: float = 0.0
+    """σ of the factor by which its link is slower, likewise; 0 … 2."""
+
+    churn: float = 0.0
+    """The share of the population that is absent in each round, 0 … 0.9."""
+
+    stragglers: float | None = None
+    """The share of the clients that are slow, 0 … 0.5; none: as many as are asked for."""
+
+    liars: float = 0.0
+    """The share of the population that misreports its times, 0 … 1."""
+
+    lie: float = 1.0
+    """By which factor they do, above 0: above 1 they pretend to be slower than they are, below 1 faster."""
+
+    median: int = 1
+    """Clients declare the median of so many last observed times, odd, 1 … 99; 1: the last."""
+
+    def __attrs_post_init__(self) -> None:
+        """FLT-7."""
+        for name, value, largest in (
+            ("jitter", self.fit_jitter, MAX_JITTER),
+            ("jitter", self.network_jitter, MAX_JITTER),
+            ("churn", self.churn, MAX_CHURN),
+            ("the share of liars", self.liars, 1.0),
+            ("the share of stragglers", 0.0 if self.stragglers is None else self.stragglers, 0.5),
+        ):
+            if not _is_number(value) or not 0 <= value <= largest:
+                raise PreconditionError(rule="FLT-7", detail=f"{name} is a number 0 … {largest:g}, got {value!r}")
+        if not _is_number(self.lie) or not 0 < self.lie < math.inf:
+            raise PreconditionError(rule="FLT-7", detail=f"liars have a finite factor above 0, got {self.lie!r}")
+        if type(self.median) is not int or self.median % 2 == 0 or not 0 < self.median <= MAX_MEDIAN:
+            raise PreconditionError(
+                rule="FLT-7", detail=f"a median is of an odd number 1 … {MAX_MEDIAN} of rounds, got {self.median!r}"
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def exactly(number: float) -> Fraction:
+    """The decimal number as it is written, not its neighbour in binary."""
+    return Fraction(repr(number))
+
+
+def _rounded(exact: Fraction) -> int:
+    """Half up."""
+    return math.floor(exact + Fraction(1, 2))
+
+
 @attrs.frozen
 class Fleet:
     """All clients of a run, and the server."""
@@ -146,40 +223,194 @@ class Fleet:
     note: str = attrs.field(validator=_text)
     """What this fleet is, in a sentence."""
 
+    size: int = attrs.field(default=attrs.Factory(lambda self: len(self.clients), takes_self=True))
+    """n: how many of `clients`, the population, take part in each round."""
+
+    liars: tuple[int, ...] = ()
+    """The indices of those who misreport their times, ascending."""
+
+    behaviour: Behaviour = Behaviour()
+    """How it behaves from round to round."""
+
+    seed: int = 0
+    """What each round's chance is drawn from."""
+
+    def at(self, round: int) -> "Fleet":
+        """FLT-8: the fleet as it is in this round: every processor and link slower by a factor e^(σ·z) of its own.
+
+        z is standard normal, a function of seed, round and client alone.
+        """
+        fit, network = self.behaviour.fit_jitter, self.behaviour.network_jitter
+        if not fit and not network:
+            return self
+        normal = normals(count=2 * len(self.clients), seed=(_JITTER, round, self.seed))
+        today = (
+            slowed(client, processor=math.exp(fit * z), link=math.exp(network * other))
+            for client, z, other in zip(self.clients, normal[::2], normal[1::2], strict=True)
+        )
+        return attrs.evolve(self, clients=tuple(today))
+
+    def present(self, round: int, *, excluded: Collection[int] = ()) -> tuple[int, ...]:
+        """FLT-9: who takes part in this round, ascending: the n that come first in its order of the population.
+
+        Without the `excluded`, it is the first of the others; of n so many fewer as their share of the population is.
+        """
+        count = self.size - _rounded(Fraction(self.size * len(excluded), len(self.clients)))
+        order = _order(len(self.clients), seed=(_CHURN, round, self.seed))
+        return tuple(sorted([index for index in order if index not in excluded][:count]))
+
+    def declared(self, client: int, time: int) -> Microseconds:
+        """FLT-10: what `client` says where it ought to say `time`, in µs: a liar that times its factor."""
+        return to_microseconds(exactly(self.behaviour.lie) * time if client in self.liars else Fraction(time))
+
+
+def normals(*, count: int, seed: tuple[int, ...]) -> list[float]:
+    """Standard normal draws, a function of `seed` alone, the same however many more are drawn."""
+    raw = np.random.PCG64(seed).random_raw(count).tolist()
+    normal = statistics.NormalDist()
+    return [normal.inv_cdf((2 * (draw >> 12) + 1) / 2**53) for draw in raw]
+
+
+def slowed(profile: ClientProfile, *, processor: float, link: float) -> ClientProfile:
+    """The client with its processor and its link, rates and latency, slower by these factors."""
+    device, network = profile.device, profile.network
+    return ClientProfile(
+        device=attrs.evolve(device, slow_down=float(device.slow_down * processor)),
+        network=attrs.evolve(
+            network,
+            up_mbit=float(network.up_mbit / link),
+            down_mbit=float(network.down_mbit / link),
+            latency_ms=float(network.latency_ms * link),
+        ),
+    )
+
+
+def slow_clients(behaviour: Behaviour, *, clients: int, asked: int) -> int:
+    """FLT-2: how many of `clients` are slow: the fleet's share of them, rounded down, or as many as are asked for."""
+    return asked if behaviour.stragglers is None else math.floor(exactly(behaviour.stragglers) * clients)
+
 
 def load_fleet(name_or_path: str, *, clients: int, stragglers: int, seed: int) -> Fleet:
     """The fleet of this name, or of a JSON file of one's own, for `clients` clients of which `stragglers` are slow.
 
+    Behaviour may follow, each as `+NAME:VALUE`: `jitter:0.1` or `jitter:0.1/0.2` (processors, links), `churn:0.3`,
+    `liars:0.2x3`, `stragglers:0.2`, `median:3`.
+
     Which ones are slow is drawn by `seed` ≥ 0; in ascending order they take the fleet's slow profiles in turn. A fleet
-    without slow profiles has no stragglers, however many are asked for.
+    without slow profiles has no stragglers, however many are asked for. With churn there are so many more clients, fast
+    and slow, that `clients` of them are present in each round.
 
     Errors, all `PreconditionError`: FLT-1 no such fleet; FLT-2 not 0 ≤ stragglers < clients, or a seed below 0; FLT-3 a
     file that cannot be read, or is not JSON; FLT-4 a malformed entry, by its name; FLT-5 a device or network that is
-    nowhere defined.
+    nowhere defined; FLT-6 a malformed behaviour after the name; FLT-7 a behaviour out of range.
     """
+    shipped = json.loads(resources.files("clip_ref.sim").joinpath("profiles.json").read_text("utf-8"))
+    known = tuple(shipped["fleets"])
+    base, added = _composed(name_or_path, known=known)
+    if base in known:
+        name, own, entry, where = base, {}, shipped["fleets"][base], f"fleets.{base}"
+    else:
+        name, own = Path(base).stem, _read(base, known=known)
+        _check_keys(own, required={"fleet"}, optional={"devices", "networks"}, where=base)
+        entry, where = own["fleet"], "fleet"
+    behaviour = _behaviour(_object(entry, where), added, where)
+    stragglers = slow_clients(behaviour, clients=clients, asked=stragglers)
     if not 0 <= stragglers < clients:
         raise PreconditionError(
             rule="FLT-2", detail=f"{stragglers} stragglers of {clients} clients: at least one client must be fast"
         )
     if seed < 0:
         raise PreconditionError(rule="FLT-2", detail=f"a seed is at least 0, got {seed}")
-    shipped = json.loads(resources.files("clip_ref.sim").joinpath("profiles.json").read_text("utf-8"))
-    if name_or_path in shipped["fleets"]:
-        name, own, entry, where = name_or_path, {}, shipped["fleets"][name_or_path], f"fleets.{name_or_path}"
-    else:
-        name, own = Path(name_or_path).stem, _read(name_or_path, known=tuple(shipped["fleets"]))
-        _check_keys(own, required={"fleet"}, optional={"devices", "networks"}, where=name_or_path)
-        entry, where = own["fleet"], "fleet"
     devices = _profiles("devices", Device, {"ghz", "macs_per_cycle", "slow_down"}, shipped, own)
     networks = _profiles("networks", Network, {"up_mbit", "down_mbit", "latency_ms"}, shipped, own)
-    return _fleet(name, entry, where, devices, networks, _draw(clients=clients, stragglers=stragglers, seed=seed))
+    population = _rounded(clients / (1 - exactly(behaviour.churn)))
+    slow = _drawn(population, _rounded(Fraction(population * stragglers, clients)), seed=seed)
+    fleet = _fleet(name + name_or_path.removeprefix(base), entry, where, devices, networks, slow)
+    liars = _drawn(population, _rounded(exactly(behaviour.liars) * population), seed=(_LIARS, 0, seed))
+    return attrs.evolve(
+        fleet, size=clients, liars=tuple(k for k, lies in enumerate(liars) if lies), behaviour=behaviour, seed=seed
+    )
 
 
-def _draw(*, clients: int, stragglers: int, seed: int) -> tuple[bool, ...]:
-    """FLT-2: which clients are stragglers: those with the smallest of `clients` raw draws, a stream that never changes."""
-    order = np.argsort(np.random.PCG64(seed).random_raw(clients), kind="stable")
-    slow = set(order[:stragglers].tolist())
-    return tuple(index in slow for index in range(clients))
+def _order(count: int, *, seed: int | tuple[int, ...]) -> list[int]:
+    """0 … count − 1 by their raw draws, a stream that never changes."""
+    order: list[int] = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").tolist()
+    return order
+
+
+def _drawn(clients: int, count: int, *, seed: int | tuple[int, ...]) -> tuple[bool, ...]:
+    """FLT-2: which of the clients are drawn: the `count` with the smallest raw draws."""
+    drawn = set(_order(clients, seed=seed)[:count])
+    return tuple(index in drawn for index in range(clients))
+
+
+@attrs.frozen
+class _Form:
+    """How one kind of behaviour is written."""
+
+    words: str
+    """What follows its name and a colon, for those who got it wrong."""
+
+    pattern: re.Pattern[str]
+    """The same, its numbers as groups."""
+
+    fields: Mapping[str, str]
+    """The fields of `Behaviour` by their keys in JSON; one that stands alone has the key \"\"."""
+
+
+_N: Final = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+
+_FORMS: Final = {
+    "jitter": _Form(
+        "SIGMA or FIT/NETWORK", re.compile(rf"{_N}(?:/{_N})?"), {"fit": "fit_jitter", "network": "network_jitter"}
+    ),
+    "churn": _Form("SHARE", re.compile(_N), {"": "churn"}),
+    "liars": _Form("SHARExFACTOR", re.compile(rf"{_N}x{_N}"), {"share": "liars", "factor": "lie"}),
+    "stragglers": _Form("SHARE", re.compile(_N), {"": "stragglers"}),
+    "median": _Form("ROUNDS", re.compile(_N), {"": "median"}),
+}
+"""Behaviour by its name, in JSON and after a fleet's name."""
+
+
+def _composed(text: str, *, known: Collection[str]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """FLT-6: a fleet's name or path, and the behaviours after it: of each its numbers, by their keys in JSON.
+
+    The name is the longest part before a + that is a fleet's or a file's; if none is, all before the first piece with a colon.
+    """
+    pieces = text.split("+")
+    bases = ["+".join(pieces[:count]) for count in range(len(pieces), 0, -1)]
+    plain = next((count for count, piece in enumerate(pieces) if count and ":" in piece), len(pieces))
+    base = next((b for b in bases if b in known or os.path.exists(b)), "+".join(pieces[:plain]))
+    added: dict[str, dict[str, Any]] = {}
+    for piece in text.removeprefix(base).split("+")[1:]:
+        name, _, value = piece.partition(":")
+        if name not in _FORMS:
+            names = ", ".join(_FORMS)
+            raise PreconditionError(rule="FLT-6", detail=f"{text}: no behaviour {name!r}; there are {names}")
+        form = _FORMS[name]
+        if name in added:
+            raise PreconditionError(rule="FLT-6", detail=f"{text}: has {name} twice")
+        found = form.pattern.fullmatch(value)
+        if found is None:
+            raise PreconditionError(rule="FLT-6", detail=f"{text}: not {piece!r} but {name}:{form.words}")
+        numbers = [number or found[1] for number in found.groups()]
+        added[name] = {
+            key: int(number) if number.isdigit() else float(number)
+            for key, number in zip(form.fields, numbers, strict=True)
+        }
+    return base, added
+
+
+def _behaviour(entry: dict[str, Any], added: Mapping[str, dict[str, Any]], where: str) -> Behaviour:
+    """The behaviour in a fleet's entry, and what was added after its name in place of that."""
+    fields: dict[str, Any] = {}
+    for name, form in _FORMS.items():
+        found = {}
+        if name in entry:
+            found = {"": entry[name]} if "" in form.fields else _object(entry[name], f"{where}.{name}")
+            _check_keys(found, required=set(form.fields), optional=set(), where=f"{where}.{name}")
+        fields |= {form.fields[key]: value for key, value in added.get(name, found).items()}
+    return _named(where, lambda: Behaviour(**fields))
 
 
 def _read(path: str, *, known: tuple[str, ...]) -> dict[str, Any]:
@@ -251,7 +482,8 @@ def _fleet(
 ) -> Fleet:
     """The fleet that `entry` describes, with stragglers where `slow` says so."""
     content = _object(entry, where)
-    _check_keys(content, required={"note", "fast", "slow", "server", "timeout_s"}, optional=set(), where=where)
+    required = {"note", "fast", "slow", "server", "timeout_s"}
+    _check_keys(content, required=required, optional=set(_FORMS), where=where)
 
     def client(value: object, place: str) -> ClientProfile:
         pair = _object(value, place)

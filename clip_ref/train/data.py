@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable, Collection
 from importlib import resources
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import attrs
 import numpy as np
@@ -261,19 +261,30 @@ def _directory(source: Source, what: str) -> Path:
     return Path(source.data_dir)
 
 
-def _fewer(part: Part, source: Source) -> Part:
+_Inputs = TypeVar("_Inputs", NDArray[np.float32], NDArray[np.uint8])
+
+
+def _fewer(part: tuple[_Inputs, NDArray[np.int64]], source: Source) -> tuple[_Inputs, NDArray[np.int64]]:
     """At most as many examples as are asked for, in random order if not all."""
     inputs, classes = part
     if source.examples is None or source.examples >= len(classes):
         return part
     chosen = partition.shuffled(len(classes), seed=source.seed)[: source.examples]
-    return _part(inputs[chosen], classes[chosen])
+    return inputs[chosen], classes[chosen]
+
+
+@functools.lru_cache(maxsize=1)
+def _read(
+    reader: Callable[[Path], tuple[formats.Images, formats.Images]], where: Path
+) -> tuple[formats.Images, formats.Images]:
+    """What is there, kept for the next call: many runs deal the same pictures in many ways."""
+    return reader(where)
 
 
 def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model: str, training: LocalTraining) -> Task:
     """A task of labelled pictures without users."""
     low = -1.0 if model == "vgg9" else 0.0
-    train, test = _fewer(_scaled(sets[0], low=low), source), _scaled(sets[1], low=low)
+    train, test = _scaled(_fewer(sets[0], source), low=low), _scaled(sets[1], low=low)
     return Task(
         name=source.task,
         model=model,
@@ -290,13 +301,13 @@ def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model
 def _cifar10(source: Source) -> Task:
     where = _directory(source, "CIFAR-10's python or binary batches, a directory or the .tar.gz")
     training = LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1)
-    return _pictures(source, formats.read_cifar10(where), "vgg9", training)
+    return _pictures(source, _read(formats.read_cifar10, where), "vgg9", training)
 
 
 def _mnist(source: Source) -> Task:
     where = _directory(source, "a directory of MNIST's or Fashion-MNIST's four IDX files, gzipped or not")
     training = LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1)
-    return _pictures(source, formats.read_mnist(where), "mnist_cnn", training)
+    return _pictures(source, _read(formats.read_mnist, where), "mnist_cnn", training)
 
 
 def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int, training: LocalTraining) -> Task:
@@ -404,6 +415,15 @@ _TASKS: Final[dict[str, Callable[[Source], Task]]] = {
     "shakespeare": _shakespeare,
 }
 
+MOST_STAND_IN: Final = 32
+"""Over how many examples at most a client takes the mean of what pruned neurons give."""
+
+
+def stand_in_examples(*, examples: int, epochs: int) -> int:
+    """SUB-7: over how many of its examples a client takes that mean: so few that it costs a twenty-fourth at most."""
+    return max(1, min(MOST_STAND_IN, examples * epochs // 8))
+
+
 TASKS: Final = tuple(_TASKS)
 """The names of the tasks."""
 
@@ -423,7 +443,7 @@ def load_task(source: Source | str) -> Task:
     dealt = Partition.parse(source.partition)
     task = _TASKS[source.task](source)
     if source.task == "digits" and source.examples is not None:
-        task = attrs.evolve(task, ordered=_fewer(task.ordered, source), parts=())
+        task = attrs.evolve(task, ordered=_part(*_fewer(task.ordered, source)), parts=())
     if dealt.name == "natural" and not task.parts and source.task != "digits":
         dealt = Partition("iid")
     return attrs.evolve(task, dealt=dealt, seed=source.seed, slow=source.slow)

@@ -14,9 +14,9 @@ from torch import nn
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Kept, Layout
 from clip_ref.submodel import extract
-from clip_ref.train.data import LocalTraining, Part, Source, Tally, load_task
+from clip_ref.train.data import LocalTraining, Part, Source, Tally, load_task, stand_in_examples
 from clip_ref.train.models import build
-from clip_ref.train.smaller import flatten, load, smaller
+from clip_ref.train.smaller import flatten, load, smaller, stand_ins
 from clip_ref.train.trace import layout_of
 from clip_ref.values import Floats, check_finite
 
@@ -43,31 +43,56 @@ def _optimiser(parameters: list[nn.Parameter], training: LocalTraining) -> torch
 
 
 def fit(
-    *, module: nn.Module, layout: Layout, model: Floats, kept: Kept, part: Part, training: LocalTraining, seed: int
+    *,
+    module: nn.Module,
+    layout: Layout,
+    model: Floats,
+    kept: Kept,
+    part: Part,
+    training: LocalTraining,
+    seed: int,
+    share: int = 1000,
+    stand_in: bool = False,
 ) -> Floats:
     """Train the sub-model of `model` that has the kept neurons, and return how it changed: float32[m], read-only.
 
     `module` gives the architecture alone and is left as it is; `model` is float32[d]. Batches are drawn, and dropout
-    too, from `seed` (0 … 2⁶³ − 1). Same arguments, same bits, on one machine with one torch thread.
+    too, from `seed` (0 … 2⁶³ − 1). `share` is that of each epoch's batches that are trained on, 1 … 1000 ‰, at least one.
+    `stand_in`: biases hold for the pruned neurons what they give on average over the first examples (SUB-7). Same arguments,
+    same bits, on one machine with one torch thread.
 
-    Raises `PreconditionError`: TRN-1 if there are no examples, SUB-1 for a model of another shape, TRN-3 for NaN or
+    Raises `PreconditionError`: TRN-1 if there are no examples or for a share out of range,
+    SUB-1 for a model of another shape, TRN-3 for NaN or
     infinity in it, LAY-4 for kept sets, SUB-6 for another module's layout; TRN-4 if training diverged.
     """
     if not len(part[1]):
         raise PreconditionError(
             rule="TRN-1", detail="a client without examples cannot train; leave it out of the round"
         )
+    if not 1 <= share <= 1000:
+        raise PreconditionError(rule="TRN-1", detail=f"a share of the batches is 1 … 1000 ‰, got {share}")
     check_finite(model, rule="TRN-3", name="the model")
     before = extract(model=model, layout=layout, kept=kept)
     narrow = smaller(module, layout=layout, kept=kept).train()
     load(narrow, before)
+    if stand_in and len(before) < len(model):
+        whole = copy.deepcopy(module)
+        load(whole, model)
+        count = stand_in_examples(examples=len(part[1]), epochs=training.epochs)
+        whole, first = _laid_out(whole, torch.tensor(part[0][:count]))
+        biases = dict(narrow.named_parameters())
+        with torch.no_grad():
+            for name, added in stand_ins(whole, layout=layout, kept=kept, inputs=first):
+                biases[name].add_(added)
+        before = flatten(narrow)
     narrow, inputs = _laid_out(narrow, torch.tensor(part[0]))
     classes = torch.tensor(part[1])
     optimiser = _optimiser(list(narrow.parameters()), training)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for _ in range(training.epochs):
-            for batch in torch.randperm(len(classes)).tensor_split(-(-len(classes) // training.batch)):
+            batches = torch.randperm(len(classes)).tensor_split(-(-len(classes) // training.batch))
+            for batch in batches[: max(1, share * len(batches) // 1000)]:
                 narrow.zero_grad()
                 torch.autograd.backward(nn.functional.cross_entropy(narrow(inputs[batch]), classes[batch]))
                 optimiser.step()
@@ -128,7 +153,9 @@ class Trainer:
         """The task's model as drawn from `seed`: float32[d]."""
         return flatten(build(self._task.model, seed=seed))
 
-    def fit(self, *, client: int, model: Floats, kept: Kept, seed: int) -> Floats:
+    def fit(
+        self, *, client: int, model: Floats, kept: Kept, seed: int, share: int = 1000, stand_in: bool = False
+    ) -> Floats:
         """`fit` on the part of client number `client`."""
         with one_thread():
             return fit(
@@ -139,6 +166,8 @@ class Trainer:
                 part=self._parts[client],
                 training=self._task.training,
                 seed=seed,
+                share=share,
+                stand_in=stand_in,
             )
 
     def tally(self, *, model: Floats) -> Tally:

@@ -1,6 +1,6 @@
 """Partitions: which client has which examples. From seeds alone, by streams that never change.   Spec: training, rule TRN-8."""
 
-import itertools
+import heapq
 from collections.abc import Sequence
 from random import Random
 from typing import Final
@@ -26,7 +26,7 @@ class Partition:
     """How a training set is dealt: by its users, at random, or unevenly."""
 
     name: str
-    """`natural`: by user; `iid`: at random; `dirichlet`: each class unevenly; `devices`: the slow have classes of their own."""
+    """`natural`: by user; `iid`: at random; `dirichlet`: a mix for each; `devices`: the slow have some of their own."""
 
     number: float = 0.0
     """Of `dirichlet` the concentration α > 0; of `devices` the share of those classes that the slow hold, above 0, below 1."""
@@ -64,40 +64,48 @@ def iid(*, count: int, clients: int, seed: int) -> list[Indices]:
     return [np.sort(part) for part in np.array_split(shuffled(count, seed=seed), clients)]
 
 
-def _cut(members: Sequence[int], shares: Sequence[float]) -> list[list[int]]:
-    """`members` in consecutive runs, as long as their shares say."""
-    total = sum(shares)
-    ends = [round(len(members) * part / total) for part in itertools.accumulate(shares)]
-    return [list(members[a:b]) for a, b in itertools.pairwise([0, *ends])]
-
-
 def dirichlet(*, labels: Indices, clients: int, alpha: float, seed: int) -> list[Indices]:
-    """Each class's examples are dealt by proportions drawn from a symmetric Dirichlet distribution; nobody goes without.
+    """Each client draws a mix of classes from a symmetric Dirichlet distribution; all have as many examples, but for one.
 
-    A client that would have no example gets one of the client with most.
+    They take turns, each time an example of a class drawn by their mix from those that are left.
+
+    Source: Hsu, Qi and Brown, 2019, arXiv 1909.06335.
     """
-    random, order = Random(seed), shuffled(len(labels), seed=seed)
+    random, order = Random(seed), shuffled(len(labels), seed=seed).tolist()
+    classes = sorted(set(labels.tolist()))
+    left = {label: [k for k in order if labels[k] == label] for label in classes}
+    mixes = [{label: random.gammavariate(alpha, 1.0) for label in classes} for _ in range(clients)]
     parts: list[list[int]] = [[] for _ in range(clients)]
-    for label in sorted(set(labels.tolist())):
-        shares = [random.gammavariate(alpha, 1.0) for _ in range(clients)]
-        if not sum(shares):  # a tiny alpha underflows: one client has them all
-            shares[random.randrange(clients)] = 1.0
-        for part, more in zip(parts, _cut([k for k in order.tolist() if labels[k] == label], shares), strict=True):
-            part += more
+    for turn in range(len(labels)):
+        there = [label for label in classes if left[label]]
+        weights = [mixes[turn % clients][label] for label in there]
+        if not sum(weights):  # a tiny alpha underflows, or its classes are all dealt
+            weights = [1.0] * len(there)
+        parts[turn % clients].append(left[random.choices(there, weights)[0]].pop())
     return _nobody_without(parts)
 
 
 def devices(*, labels: Indices, clients: int, slow: Sequence[int], share: float, seed: int) -> list[Indices]:
-    """The slow clients hold `share` of all examples of two classes, evenly; the rest is dealt at random, evenly to all."""
+    """The slow clients hold `share` of all examples of two classes, evenly; the rest is dealt at random to whoever has fewest.
+
+    So all have as many, unless the slow ones' classes alone are more than that: no device is slow for having more.
+    """
     if not slow:
         raise _refuse("a partition by devices needs slow clients: ask for --stragglers")
     order, own = shuffled(len(labels), seed=seed).tolist(), slow_classes(labels=labels, seed=seed)
     theirs = [k for k in order if labels[k] in own]
     theirs = theirs[: round(share * len(theirs))]
     taken = set(theirs)
-    parts = [[k for k in order if k not in taken][client::clients] for client in range(clients)]
+    parts: list[list[int]] = [[] for _ in range(clients)]
     for turn, client in enumerate(slow):
         parts[client] += theirs[turn :: len(slow)]
+    fewest = [(len(part), client) for client, part in enumerate(parts)]
+    heapq.heapify(fewest)
+    for k in order:
+        if k not in taken:
+            size, client = heapq.heappop(fewest)
+            parts[client].append(k)
+            heapq.heappush(fewest, (size + 1, client))
     return _nobody_without(parts)
 
 

@@ -40,6 +40,12 @@ class FitJob:
     seed: int
     """What its batches are drawn from, 0 … 2⁶³ − 1."""
 
+    share: int = 1000
+    """How much of each epoch's batches it trains on, 1 … 1000 ‰."""
+
+    stand_in: bool = False
+    """Whether biases hold for the pruned neurons what they give on average."""
+
 
 _Call = tuple[str, Mapping[str, Any]]
 """A method of `Trainer` and its arguments."""

@@ -1,6 +1,7 @@
 """Between modules and flat models, and from a module to one that really is smaller."""
 
 import copy
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -36,6 +37,62 @@ def load(module: nn.Module, flat: Floats) -> None:
             values = flat[at : at + parameter.numel()]
             parameter.copy_(torch.tensor(values).view(parameter.shape))
             at += parameter.numel()
+
+
+def stand_ins(module: nn.Module, *, layout: Layout, kept: Kept, inputs: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """SUB-7: what the pruned neurons add to each layer on average over `inputs`: a bias's name, and its share of the kept.
+
+    One forward pass of the whole module. What a layer receives from pruned neurons is taken for their mean over examples,
+    places and steps; times the weights from them, that is a constant, which a bias can hold. Layers without a bias, and
+    convolutions by groups, are passed over.
+    """
+    means: dict[str, list[torch.Tensor]] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(part: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
+            channels = 1 if isinstance(part, nn.Conv2d) else -1
+            seen = [given[0]]
+            if isinstance(part, nn.LSTM):
+                seen.append(cast("tuple[torch.Tensor, object]", result)[0])
+            means[name] = [x.movedim(channels, 0).flatten(1).mean(dim=1) for x in seen]
+
+        return hook
+
+    watched = {
+        name: part
+        for name, part in module.named_modules()
+        if isinstance(part, nn.Linear | nn.LSTM) or (isinstance(part, nn.Conv2d) and part.groups == 1)
+    }
+    hooks = [part.register_forward_hook(watch(name)) for name, part in watched.items()]
+    mode = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(inputs)
+    finally:
+        module.train(mode)
+        for hook in hooks:
+            hook.remove()
+    parameters, tensors = dict(module.named_parameters()), {tensor.name: tensor for tensor in layout.tensors}
+    out: dict[str, torch.Tensor] = {}
+    for name, part in watched.items():
+        sources = ("weight_ih_l0", "weight_hh_l0") if isinstance(part, nn.LSTM) else ("weight",)
+        bias = f"{name}.bias_ih_l0" if isinstance(part, nn.LSTM) else f"{name}.bias"
+        if bias not in parameters or name not in means:
+            continue
+        for source, mean in zip(sources, means[name], strict=True):
+            tensor = tensors[f"{name}.{source}"]
+            to, origin = tensor.axes[0], tensor.axes[1]
+            if origin.layer is None:
+                continue
+            gone = torch.from_numpy(np.flatnonzero(~np.isin(layout.owners(origin), kept[origin.layer])))
+            weights = parameters[tensor.name].detach().index_select(1, gone).flatten(2 if len(tensor.axes) > 2 else 1)
+            if len(tensor.axes) > 2:
+                weights = weights.sum(dim=2)
+            added = weights @ mean[gone]
+            if to.layer is not None:
+                added = added[torch.from_numpy(np.flatnonzero(np.isin(layout.owners(to), kept[to.layer])))]
+            out[bias] = out[bias] + added if bias in out else added
+    return list(out.items())
 
 
 def smaller(module: nn.Module, *, layout: Layout, kept: Kept) -> nn.Module:

@@ -143,6 +143,8 @@ def row(**changes: Any) -> RoundRow:
         "unpruned_seconds": 2.0,
         "bound": 0.0,
         "accuracy": 0.5,
+        "present": "0 1 2 3 4 5 6 7 8 9",
+        "without_model": 0,
         "survivors": 10,
         "target_us": 0,
         "stragglers": "",

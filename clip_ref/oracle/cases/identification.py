@@ -8,7 +8,7 @@ import attrs
 from clip_ref.messages import TimeRecord
 from clip_ref.oracle.case import Book
 from clip_ref.oracle.cases.small import params, record
-from clip_ref.params import Mean, Score, Selection
+from clip_ref.params import Mean, Score, Selection, SlackSeed
 from clip_ref.values import ClientId
 
 LAST = 2**64 - 1
@@ -214,9 +214,13 @@ def _spared(book: Book) -> None:
     for comment, changed in (
         ("sizes need no history: all prune", {"score": Score.SIZE}),
         ("nor does an order that is fixed", {"selection": Selection.ORDERED}),
+        ("nor does a random one", {"selection": Selection.PAPER, "slack_seed": SlackSeed.CONTEXT, "threshold": 0}),
     ):
         for mean in (Mean.LEVELS, Mean.HOLDER):
-            _plan(book, f"{comment}, under `{mean}`", rules, new, "HistoryAlwaysNeeded", mean=mean, **changed)
+            needs_none: dict[str, Any] = {"mean": mean, **changed}
+            _plan(book, f"{comment}, under `{mean}`", rules, new, "HistoryAlwaysNeeded", **needs_none)
+    some: dict[str, Any] = {"selection": Selection.PAPER, "slack_seed": SlackSeed.CONTEXT, "threshold": 1}
+    _plan(book, "an order that is random but for κ = 1 does", rules, new, "PrunesWithoutHistory", **some)
     holder: dict[str, Any] = {"mean": Mean.HOLDER, "holder_cap": 2}
     _plan(book, "under `holder` all are spared then", rules, new, "HolderSparesOne", **holder)
     fast = fleet | {100: record(1000, has_model=False)}

@@ -51,8 +51,9 @@ export const checkPolicy = (policy) => {
   return policy;
 };
 
-/** The score that a policy goes by: where the order is fixed, one that takes no history. */
-export const scoredBy = (policy) => (policy.selection === 'ordered' ? 'size' : policy.score);
+/** The score that a policy goes by: where scores count for nothing, one that takes no history. */
+export const scoredBy = ({ selection, threshold, score }) =>
+  selection === 'ordered' || (selection === 'paper' && threshold === 0) ? 'size' : score;
 
 /** IDN-9: whether scores take the history. */
 export const needsHistory = (policy) => scoredBy(policy) !== 'size';

@@ -1,0 +1,516 @@
+"""The experiments: which runs each one is made of, and what is read off them.   Spec: laboratory, rule EXP-7.
+
+An experiment is data: a question, a list of configurations and a few tables and plots over their rows. What was decided
+beforehand stands here, before any run: the tasks, fleets, rounds, seeds and the rules that are compared.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+import attrs
+
+from clip_ref.errors import PreconditionError
+from clip_ref.lab.compare import by, in_order, percent, table, values
+from clip_ref.lab.federated import RunConfig
+from clip_ref.lab.gather import Record
+
+Rows = Sequence[Mapping[str, Any]]
+
+SHAPES: Final = {
+    # task: rounds, examples, evaluate_every, the partition of the paper's table
+    "digits": (12, None, 1, "natural"),
+    "cifar10": (26, 5000, 2, "iid"),
+    "mnist": (20, 3000, 2, "iid"),
+    "femnist": (30, 5000, 2, "natural"),
+    "shakespeare": (20, 5000, 2, "natural"),
+}
+"""Each task's size here: what the paper does not state, and what two processors can do."""
+
+FOLDERS: Final = {
+    "cifar10": "cifar-10-batches-py",
+    "mnist": "fashion-mnist",
+    "femnist": "femnist",
+    "shakespeare": "plays",
+}
+"""Where a task's data are below --data-dir."""
+
+CLIENTS: Final = (10, 20, 50)
+"""The paper has up to 50."""
+
+COMPARED: Final = ("none", "random", "ordered", "exclude", "shorten", "fluid", "clip-paper", "clip")
+"""The methods of the paper's table."""
+
+TRAINED_EVERYWHERE: Final = ("none", "exclude", "clip")
+"""The methods whose accuracy is had at every n; all are at n = 20."""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What a user asks for."""
+
+    quick: bool = False
+    """The shipped digits alone, few rounds, one seed: minutes instead of hours."""
+
+    seeds: int | None = None
+    """How many seeds; none: as many as the experiment takes."""
+
+    data_dir: Path | None = None
+    """Where the tasks' data are, each in its folder."""
+
+    tasks: tuple[str, ...] | None = None
+    """These alone; none: all of the experiment's."""
+
+
+@attrs.frozen(kw_only=True)
+class Experiment:
+    """One experiment."""
+
+    name: str
+    """What it is called on the command line."""
+
+    title: str
+    """The same for a page."""
+
+    question: str
+    """What it asks."""
+
+    tasks: tuple[str, ...]
+    """On which tasks, in full."""
+
+    seeds: int
+    """How many seeds, in full."""
+
+    design: "Design"
+    """The runs on one task."""
+
+    read: Callable[[Rows], list[str]]
+    """What its page says of the rows: Markdown blocks."""
+
+    plots: Callable[[Rows, Mapping[str, Record]], dict[str, bytes]]
+    """Its plots, by file name."""
+
+    def configs(self, options: Options) -> list[RunConfig]:
+        """All of its runs; `PreconditionError` (EXP-7) if a task's data are not there."""
+        tasks = ("digits",) if options.quick else self.tasks
+        if options.tasks is not None:
+            unknown = [task for task in options.tasks if task not in SHAPES]
+            if unknown:
+                raise PreconditionError(rule="EXP-7", detail=f"no task {unknown[0]!r}; there are {', '.join(SHAPES)}")
+            tasks = options.tasks
+        seeds = range(1, (options.seeds or (1 if options.quick else self.seeds)) + 1)
+        return [
+            config
+            for task in tasks
+            for config in self.design(_maker(task, _data(task, options.data_dir), options.quick), seeds, options.quick)
+        ]
+
+
+def _data(task: str, data_dir: Path | None) -> str | None:
+    if task not in FOLDERS:
+        return None
+    if data_dir is None:
+        raise PreconditionError(
+            rule="EXP-7", detail=f"the task {task} needs --data-dir: a directory with {FOLDERS[task]} in it; or --quick"
+        )
+    if not (data_dir / FOLDERS[task]).exists():
+        raise PreconditionError(rule="EXP-7", detail=f"there is no {data_dir / FOLDERS[task]}, the data of {task}")
+    return str(data_dir / FOLDERS[task])
+
+
+Make = Callable[..., RunConfig]
+"""Makes a run of one task at its size here, but for the changes that it is given."""
+
+Design = Callable[[Make, Sequence[int], bool], list[RunConfig]]
+"""Given that, the seeds, and whether it must be quick: all runs."""
+
+
+def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
+    rounds, examples, every, partition = SHAPES[task]
+    plain: dict[str, Any] = {
+        "task": task,
+        "data_dir": data_dir,
+        "method": "none",
+        "partition": partition,
+        "examples": examples,
+        "fleet": "table",
+        "rounds": 6 if quick else rounds,
+        "evaluate_every": 1 if quick else every,
+    }
+    return lambda **changes: RunConfig(**plain | changes)
+
+
+def _table(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """All methods at n = 20; three of them, and the clock of the others, at n = 10 and 50."""
+    out = []
+    for n in (20,) if quick else CLIENTS:
+        trained = COMPARED if n == 20 else TRAINED_EVERYWHERE
+        out += [make(clients=n, stragglers=n // 5, method=name, seed=seed) for seed in seeds for name in trained]
+        out += [
+            make(clients=n, stragglers=n // 5, method=name, trained=False) for name in COMPARED if name not in trained
+        ]
+    return out
+
+
+RULES: Final = (
+    "none",
+    "exclude",
+    "random",
+    "ordered",
+    "shorten",
+    "fluid",
+    "clip-paper",
+    "clip-levels",
+    "clip-rank",
+    "clip-size",
+    "clip-draw",
+)
+"""The rules that are compared, the last three alternatives to the paper's: named before they were run."""
+
+
+def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """Every rule where slow devices hold most of two classes, and where everybody's classes are uneven."""
+    return [
+        make(partition=partition, method=name, seed=seed)
+        for partition in (("devices:0.8",) if quick else ("devices:0.8", "dirichlet:0.3"))
+        for seed in seeds
+        for name in RULES
+    ]
+
+
+LINKS: Final = ("net4g", "net3g", "net2g")
+"""Fleets whose stragglers are slow in the network alone."""
+
+
+def _network(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """Slow links, with over-pruning and without: times by the clock, and what the keep levels cost where they are trained."""
+    aware = [("none", ()), ("clip", ()), ("clip", (("network_aware", False),))]
+    out = [make(fleet=link, method=name, changes=own, trained=False) for link in LINKS for name, own in aware]
+    return out + [make(fleet="net4g", method=name, changes=own, seed=seed) for seed in seeds for name, own in aware[:2]]
+
+
+KAPPAS: Final = (500, 750, 1000, 1250, 1500)
+"""The thresholds of the paper's sweep, ‰."""
+
+
+def _threshold(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """The paper's rule at each threshold."""
+    return [
+        config
+        for seed in seeds
+        for config in (
+            make(method="none", seed=seed),
+            *(make(method="clip-paper", changes=(("threshold", kappa),), seed=seed) for kappa in KAPPAS),
+        )
+    ]
+
+
+BREAKING: Final = (
+    "table",
+    "table+stragglers:0.5",
+    "cpu1v4",
+    "worst",
+    "table+liars:0.1x3",
+    "table+liars:0.2x3",
+    "table+liars:0.1x0.3",
+    "table+liars:0.2x0.3",
+)
+"""The paper's fleet; half of it slow; 1 against 4 GHz; 1 GHz on 2G against 4 GHz on 5G; some who say thrice, or a third."""
+
+
+def _breaking(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """Each fleet, without CLIP, with it, and without the slow."""
+    return [
+        make(fleet=fleet, method=name, seed=seed)
+        for seed in seeds
+        for fleet in (BREAKING[:1] + BREAKING[4:6] if quick else BREAKING)
+        for name in TRAINED_EVERYWHERE
+    ]
+
+
+CHURN: Final = ("0", "0.1", "0.3", "0.5")
+"""The shares of the population that are absent."""
+
+
+def _churn(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """Who comes and goes, and links and processors that fluctuate: scores with gaps, and scores that need no history."""
+    rules = ("none", "clip-paper", "clip-gaps", "clip-levels", "clip")
+    fleets = [
+        f"table{f'+churn:{churn}' * (churn != '0')}+jitter:0.1/0.2{median}"
+        for churn in (("0.3",) if quick else CHURN)
+        for median in ("", "+median:3")
+    ]
+    return [make(fleet=fleet, method=name, seed=seed) for seed in seeds for fleet in fleets for name in rules]
+
+
+FEEDBACK: Final[tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]] = (
+    ("clip-levels", (("mean", "dilute"),)),
+    ("clip-levels", (("mean", "dilute"), ("age_cap", 4))),
+    ("clip-levels", (("mean", "holder"),)),
+    ("clip-levels", ()),
+    ("clip-rank", ()),
+    ("clip-draw", ()),
+)
+"""What a pruned coordinate is divided by, and what might end the loop."""
+
+
+def _feedback(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
+    """How much of what is pruned was pruned the round before, as more and more of the fleet is slow."""
+    return [
+        make(fleet=f"compute+stragglers:{share}", method=name, changes=changes, seed=seed)
+        for seed in seeds
+        for share in (("0.2",) if quick else ("0.2", "0.35", "0.5"))
+        for name, changes in FEEDBACK
+    ]
+
+
+def _head(found: Rows) -> list[str]:
+    """What the rows are of."""
+    blocks = []
+    for (task,), mine in by(found, "task").items():
+        seeds = sorted({row["seed"] for row in mine if row["trained"]})
+        rounds = sorted({row["rounds"] for row in mine})
+        blocks.append(
+            f"- `{task}`: {SIZES[task]}; {'/'.join(map(str, rounds))} rounds; "
+            f"{len(seeds)} seed{'s' * (len(seeds) != 1)} of what is trained."
+        )
+    return ["\n".join(blocks)]
+
+
+def _caption(task: str, group: Mapping[str, Any]) -> str:
+    return f"**`{task}`**, " + ", ".join(f"{key} {value}" for key, value in group.items())
+
+
+def _tables(found: Rows, keys: Sequence[str], columns: Mapping[str, Callable[[Rows], str]]) -> list[str]:
+    """A table for each combination of `keys`, a row for each method."""
+    out = []
+    for combination, mine in by(found, *keys).items():
+        methods = by(mine, "method")
+        body = [
+            [f"`{name}`", *(column(methods[(name,)]) for column in columns.values())]
+            for name in in_order(row["method"] for row in mine)
+        ]
+        what = ", ".join(f"{NAMES.get(key, key)} `{value}`" for key, value in zip(keys, combination, strict=True))
+        out += [what[0].upper() + what[1:] + ":", table(["method", *columns], body)]
+    return out
+
+
+NAMES: Final = {"clients": "n", "fleet": "fleet"}
+
+SIZES: Final = {
+    "digits": "1,417 digits of ten writers, four writers unseen",
+    "cifar10": "VGG-9 on 5,000 images of CIFAR-10 (JPEG copy), 10,000 unseen",
+    "mnist": "FEMNIST's CNN with ten outputs on 3,000 images of Fashion-MNIST, 10,000 unseen",
+    "femnist": "FEMNIST's CNN on LEAF's FEMNIST by writer",
+    "shakespeare": "two LSTM layers on 5,000 characters to be guessed, by role",
+}
+"""Each task as it is run here, in words."""
+
+
+def _share(key: str, *, signed: bool = False) -> Callable[[Rows], str]:
+    return lambda rows: percent(values(rows, key), signed=signed)
+
+
+def _number(key: str, digits: int = 1) -> Callable[[Rows], str]:
+    def show(rows: Rows) -> str:
+        found = values(rows, key)
+        return "–" if found is None else f"{found.mean:.{digits}f}"
+
+    return show
+
+
+TIMES: Final = {
+    "simulated, s": _number("simulated_seconds"),
+    "shorter, %": _share("shorter"),
+    "of the bound, %": _share("bound_share"),
+    "pruned rounds, of their bound, %": _share("pruned_rounds_bound_share"),
+    "smallest keep, ‰": _number("smallest_keep", 0),
+}
+"""What each run took."""
+
+ACCURACIES: Final = {
+    "accuracy, %": _share("final_accuracy"),
+    "to `none`, points": _share("difference", signed=True),
+    "to the target sooner, %": _share("to_target_shorter"),
+}
+"""What each run came to."""
+
+SLOW: Final = {
+    "slow classes, %": _share("slow_accuracy"),
+    "to `none`, points, slow classes": _share("slow_difference", signed=True),
+    "same time, %": _share("budget_accuracy"),
+    "same time, slow classes, %": _share("budget_slow_accuracy"),
+}
+"""On the slow devices' own classes, and at the time that the fastest method took."""
+
+
+def _read_table(found: Rows) -> list[str]:
+    return [*_head(found), *_tables(found, ("task", "clients"), TIMES | ACCURACIES)]
+
+
+def _read_rules(found: Rows) -> list[str]:
+    columns = {"simulated, s": TIMES["simulated, s"]} | ACCURACIES | SLOW
+    return [*_head(found), *_tables(found, ("task", "partition"), columns)]
+
+
+def _read_network(found: Rows) -> list[str]:
+    timed, trained = [r for r in found if not r["trained"]], [r for r in found if r["trained"]]
+    return [
+        *_head(found),
+        "Times by the clock, nobody trained:",
+        *_tables(timed, ("task", "fleet"), TIMES),
+        "What the keep levels cost:",
+        *_tables(trained, ("task", "fleet"), ACCURACIES),
+    ]
+
+
+def _read_threshold(found: Rows) -> list[str]:
+    columns = {
+        "neurons pruned": _number("pruned_neurons"),
+        "of them slack": _number("slack_neurons"),
+        "pruned again, %": _share("pruned_again"),
+    }
+    return [*_head(found), *_tables(found, ("task",), columns | ACCURACIES)]
+
+
+def _read_breaking(found: Rows) -> list[str]:
+    return [*_head(found), *_tables(found, ("task", "fleet"), TIMES | ACCURACIES)]
+
+
+def _read_feedback(found: Rows) -> list[str]:
+    columns = {"pruned again, %": _share("pruned_again"), "neurons pruned": _number("pruned_neurons")}
+    return [*_head(found), *_tables(found, ("task", "fleet"), columns | ACCURACIES)]
+
+
+def _no_plots(found: Rows, records: Mapping[str, Record]) -> dict[str, bytes]:
+    return {}
+
+
+def _bars(key: str, title: str, *along: str) -> Callable[[Rows, Mapping[str, Record]], dict[str, bytes]]:
+    """One plot of this entry for each task: a group of bars for each combination of `along`, a bar for each method."""
+
+    def draw(found: Rows, records: Mapping[str, Record]) -> dict[str, bytes]:
+        from clip_ref.lab import plots
+
+        out = {}
+        for (task,), mine in by([row for row in found if row[key] is not None], "task").items():
+            groups = {
+                "\n".join(str(part) for part in combination): {
+                    name: values(same, key) for (name,), same in by(rows, "method").items()
+                }
+                for combination, rows in by(mine, *along).items()
+            }
+            out[f"{task}-{key.replace('_', '-')}.png"] = plots.bars(groups, label=title)
+        return out
+
+    return draw
+
+
+def _curves(found: Rows, records: Mapping[str, Record]) -> dict[str, bytes]:
+    """Accuracy over simulated time at n = 20, the mean over seeds, a line for each method."""
+    from clip_ref.lab import plots
+
+    out = {}
+    for (task,), mine in by([row for row in found if row["trained"] and row["clients"] == 20], "task").items():
+        lines = {}
+        for (name,), same in by(mine, "method").items():
+            runs = [records[row["run"]].rounds for row in same]
+            seconds = accumulate(fmean(each) for each in zip(*(r["round_seconds"] for r in runs), strict=True))
+            accuracies = [
+                None if None in each else fmean(each) for each in zip(*(r["accuracy"] for r in runs), strict=True)
+            ]
+            points = [(s, a) for s, a in zip(seconds, accuracies, strict=True) if a is not None]
+            lines[name] = points
+        out[f"{task}-curves.png"] = plots.lines(lines, across="simulated time, s", up="accuracy, %")
+    return out
+
+
+def _all_plots(
+    *draws: Callable[[Rows, Mapping[str, Record]], dict[str, bytes]],
+) -> Callable[[Rows, Mapping[str, Record]], dict[str, bytes]]:
+    return lambda found, records: {name: png for draw in draws for name, png in draw(found, records).items()}
+
+
+EXPERIMENTS: Final = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            name="table",
+            title="The paper's table",
+            question="How much shorter does CLIP make training on the paper's tasks, and what does that cost in accuracy?",
+            tasks=("cifar10", "mnist", "shakespeare"),
+            seeds=3,
+            design=_table,
+            read=_read_table,
+            plots=_all_plots(_bars("shorter", "shorter than none", "clients"), _curves),
+        ),
+        Experiment(
+            name="rules",
+            title="Which neurons, and whose mean",
+            question="Which rule keeps the accuracy of `none`, overall and on the classes that only slow devices hold?",
+            tasks=("cifar10", "mnist"),
+            seeds=5,
+            design=_rules,
+            read=_read_rules,
+            plots=_all_plots(
+                _bars("difference", "accuracy less that of none", "partition"),
+                _bars("slow_difference", "the same on the slow devices' own classes", "partition"),
+            ),
+        ),
+        Experiment(
+            name="network",
+            title="Network stragglers",
+            question="What does over-pruning buy behind slow links, and where does overlap saturate?",
+            tasks=("cifar10", "mnist", "shakespeare"),
+            seeds=3,
+            design=_network,
+            read=_read_network,
+            plots=_bars("bound_share", "share of the bound", "fleet"),
+        ),
+        Experiment(
+            name="threshold",
+            title="The threshold",
+            question="How do the paper's threshold, the slack that is drawn and accuracy hang together?",
+            tasks=("shakespeare",),
+            seeds=3,
+            design=_threshold,
+            read=_read_threshold,
+            plots=_bars("slack_neurons", "slack neurons a round", "task"),
+        ),
+        Experiment(
+            name="breaking",
+            title="Breaking points",
+            question="What happens with half the fleet slow, with extreme devices, and with clients that lie about times?",
+            tasks=("mnist",),
+            seeds=3,
+            design=_breaking,
+            read=_read_breaking,
+            plots=_bars("bound_share", "share of the bound", "fleet"),
+        ),
+        Experiment(
+            name="churn",
+            title="Coming and going",
+            question="Does CLIP keep its speed and accuracy when clients come and go, and times fluctuate?",
+            tasks=("mnist",),
+            seeds=3,
+            design=_churn,
+            read=_read_breaking,
+            plots=_all_plots(
+                _bars("pruned_rounds_cut", "pruned rounds shorter", "fleet"), _bars("difference", "to none", "fleet")
+            ),
+        ),
+        Experiment(
+            name="feedback",
+            title="The feedback loop",
+            question="Are the same neurons pruned for ever, and what ends that?",
+            tasks=("mnist",),
+            seeds=3,
+            design=_feedback,
+            read=_read_feedback,
+            plots=_bars("pruned_again", "pruned again the next round", "fleet"),
+        ),
+    )
+}
+"""All experiments, by name."""
