@@ -201,6 +201,11 @@ class PruningPolicy:
         scaling = {Mean.HOLDER: clients, Mean.STRATA: self.straggler_share * clients // 1000}.get(self.mean, 0)
         return clients + (self.holder_cap - 1) * scaling
 
+    def for_graph(self) -> "PruningPolicy":
+        """The policy as far as a graph can have it (PAR-10): without blocks and turns, and `levels` for a mean that scales."""
+        mean = Mean.LEVELS if self.mean.scales else self.mean
+        return attrs.evolve(self, mean=mean, anonymity_blocks=False, spread=False)
+
     @property
     def scored(self) -> Score:
         """The score that is computed: where scores count for nothing, one that goes without history."""
