@@ -14,14 +14,30 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rounds import LAYOUT, client_of, identity_of, models, params_of, policy_of, record_of, train, walk
+from rounds import (
+    LAYOUT,
+    client_of,
+    directory_of,
+    identity_of,
+    models,
+    params_of,
+    plain_inputs,
+    plain_sum,
+    policy_of,
+    record_of,
+    state_of,
+    time_of,
+    train,
+    walk,
+    weight_of,
+)
 
 from clip_ref import wire
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.keys import NO_IDENTITIES
-from clip_ref.messages import Header, Open
-from clip_ref.params import Params
-from clip_ref.round import Assignment, Client, Leg, ids, run_round
+from clip_ref.messages import Header, MaskedInput, Open
+from clip_ref.params import Mean, Params, Selection
+from clip_ref.round import Assignment, Client, Leg, Server, ids, run_round
 from clip_ref.round.client import past_rounds
 from clip_ref.round.journal import Entry, FileJournal, Journal, MemoryJournal
 from clip_ref.values import ClientId, Digest, RoundNumber
@@ -252,6 +268,69 @@ def test_a_crash_at_any_point_changes_no_answer(params: Params, after: bool, at:
         go(client, asked, reached, said)
     go(faulty.restored(ME, params, FileJournal(path)), asked, steps, said)
     assert said == never
+
+
+@pytest.mark.rule("ROU-16", "AGG-9", "IDN-12")
+@pytest.mark.parametrize("hardened", [False, True])
+def test_blocks_keep_their_turns_over_restarts(hardened: bool) -> None:
+    """Two blocks stand in for each other, and every client begins anew before every step: each says what it would have said."""
+    policy = policy_of(Mean.STRATA, Selection.PAPER, blocks=True, spread=True, threshold=500)
+    params = params_of(policy, clients=8, threshold=6, hardened=hardened)
+    roster, slow = ids(8), [ClientId(u) for u in (1, 3, 4, 6)]
+    directory = directory_of(params, roster)
+    said: list[dict[ClientId, Any]] = []
+    turns: list[dict[ClientId, Any]] = []
+    for restarts in (False, True):
+        journals = {u: MemoryJournal() for u in roster}
+        clients = {u: client_of(u, params, record_of(time_of(u, u in slow), weight=weight_of(u)), directory,
+                                journal=journals[u]) for u in roster}  # fmt: skip
+
+        def anew(u: ClientId) -> Client:
+            return Client.restored(
+                me=u,
+                params=params,
+                layout=LAYOUT,
+                history=models()[1],
+                journal=journals[u],
+                identity=identity_of(u) if hardened else None,
+                directory=directory,
+            )
+
+        def ask(step: str, messages: Mapping[ClientId, Any], restarts: bool = restarts) -> dict[ClientId, Any]:
+            if restarts and step != "open":
+                clients.update({u: anew(u) for u in messages})
+            return {u: getattr(clients[u], step)(message) for u, message in messages.items()}
+
+        server = Server(params=params, layout=LAYOUT, state=state_of(), directory=directory)
+        everything: dict[str, dict[ClientId, Any]] = {"open": ask("open", dict.fromkeys(roster, server.open()))}
+        accept(server, everything["open"])
+        everything["roster"] = ask("roster", dict.fromkeys(roster, server.close_advertise()))
+        accept(server, everything["roster"])
+        assignments = ask("deliver", server.close_share())
+        everything["masked_input"] = ask("masked_input", train(assignments))
+        accept(server, everything["masked_input"])
+        announce = server.close_input()
+        everything["announce"] = ask("announce", dict.fromkeys(roster, announce))
+        accept(server, everything["announce"])
+        if hardened:
+            everything["agreed"] = ask("agreed", dict.fromkeys(roster, server.close_consistency()))
+            accept(server, everything["agreed"])
+        server.close_unmask()
+        assert server.total_unmasked.tolist() == plain_sum(params, plain_inputs(params, assignments), roster)
+        turns.append({u: a.verdict.turn for u, a in assignments.items()})
+        said.append({u: [_bytes(answers[u]) for answers in everything.values()] for u in roster})
+    assert said[0] == said[1]
+    assert turns[0] == turns[1]
+    assert {turns[0][u] for u in slow} == {(500, ()), (750, (500,))}
+
+
+def accept(server: Server, answers: Mapping[ClientId, Any]) -> None:
+    for answer in answers.values():
+        server.accept(answer)
+
+
+def _bytes(answer: Any) -> Any:
+    return answer.vector.tolist() if isinstance(answer, MaskedInput) else answer
 
 
 @pytest.mark.rule("ROU-16", "ROU-3")
