@@ -81,7 +81,7 @@ def level_weights(
 def holder_weights(
     *, weights: Mapping[ClientId, int], held: Mapping[ClientId, NDArray[np.bool_]], size: int
 ) -> NDArray[np.int64]:
-    """AGG-4: the same from the weight and the held coordinates of each of these clients: what values are scaled by; int64[d]."""
+    """AGG-4: the same from the weight and the held coordinates of each client given: what values are scaled by; int64[d]."""
     out = np.zeros(size, dtype=np.int64)
     for client, weight in weights.items():
         out += weight * held[client]

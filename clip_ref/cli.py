@@ -217,7 +217,9 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
     plan.add_argument(
-        "--spread", action="store_true", help="blocks take turns, so that each prunes neurons of its own; not on a graph"
+        "--spread",
+        action="store_true",
+        help="blocks take turns, so that each prunes neurons of its own; not on a graph",
     )
     _add_deadline(plan)
     plan.add_argument(

@@ -225,9 +225,9 @@ class Strata:
 @st.composite
 def strata(draw: st.DrawFn, lies: bool = False) -> Strata:
     layout, rng = draw(layouts()), draw(rngs())
-    ids = [ClientId(u) for u in range(draw(st.integers(1, 7)))]
-    pruning = [u for u in ids if draw(st.booleans())]
-    sets = [layout.held(draw(kept_sets(layout))) for _ in range(draw(st.integers(1, 3)))]
+    ids = [ClientId(u) for u in range(draw(st.sampled_from((7, 6, 5, 4, 2, 1))))]
+    pruning = [u for u in ids if draw(st.integers(0, 2))]
+    sets = [layout.held(draw(kept_sets(layout))) for _ in range(draw(st.sampled_from((3, 2, 1))))]
     whole = np.ones(layout.size, dtype=bool)
     held = {u: sets[draw(st.integers(0, len(sets) - 1))] if u in pruning else whole for u in ids}
     weights = {u: draw(st.one_of(st.just(7), st.integers(1, 100))) for u in ids}

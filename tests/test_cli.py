@@ -723,7 +723,9 @@ def test_plan_tells_the_turn_of_each_block() -> None:
     rows = {row[0]: row for row in (re.split(r"  +", line.strip()) for line in lines[4:])}
     assert {u: row[4] for u, row in rows.items() if row[2] == "yes"} == {"3": "2", "7": "1", "8": "2", "9": "1"}
     assert rows["0"][2:5] == ["no", "100 %", "2.300 s"]
-    ahead = {one["client"]: one["ahead"] for one in json.loads(plan_of(text, "--spread", "--share=0.4", "--json"))["clients"]}
+    ahead = {
+        one["client"]: one["ahead"] for one in json.loads(plan_of(text, "--spread", "--share=0.4", "--json"))["clients"]
+    }
     assert {u: levels for u, levels in ahead.items() if levels} == {3: [500], 8: [500]}
     with written(text) as path:
         assert main(["plan", str(path), "--spread", "--graph"]) == 2

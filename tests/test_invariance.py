@@ -3,6 +3,7 @@
 import math
 import random
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -388,7 +389,7 @@ def test_change_over_gaps_is_per_round_and_fades(layout: Layout, rng: np.random.
     seen = [rng.normal(size=layout.size).astype(np.float32) for _ in range(len(gaps) + 1)]
     rounds = [3 + sum(gaps[:k]) for k in range(len(gaps) + 1)]
     found = as_pairs(gapped(models=list(zip(rounds, seen, strict=True)), layout=layout))
-    pairs = [naive_l1(new, old, layout, random.Random(0)) for old, new in zip(seen, seen[1:], strict=False)]
+    pairs = [naive_l1(new, old, layout, random.Random(0)) for old, new in pairwise(seen)]
     for name, members in found.items():
         for j, (change, scale) in enumerate(members):
             parts = [

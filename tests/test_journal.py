@@ -270,67 +270,57 @@ def test_a_crash_at_any_point_changes_no_answer(params: Params, after: bool, at:
     assert said == never
 
 
+def whole_round(params: Params, slow: list[ClientId], restarts: bool) -> tuple[dict[str, dict[ClientId, Any]], Any]:
+    """What everybody answered, step by step, and what each one trained; with `restarts` all begin anew before every step."""
+    roster = ids(params.clients)
+    directory = directory_of(params, roster)
+    journals = {u: MemoryJournal() for u in roster}
+    known: dict[ClientId, dict[str, Any]] = {u: {"journal": journals[u], "directory": directory} for u in roster}
+    records = {u: record_of(time_of(u, u in slow), weight=weight_of(u)) for u in roster}
+    clients = {u: client_of(u, params, records[u], **known[u]) for u in roster}
+    server = Server(params=params, layout=LAYOUT, state=state_of(), directory=directory)
+    said: dict[str, dict[ClientId, Any]] = {}
+
+    def ask(step: str, messages: Mapping[ClientId, Any]) -> dict[ClientId, Any]:
+        for u in messages if restarts and said else ():
+            identity = identity_of(u) if params.hardened else None
+            clients[u] = Client.restored(
+                me=u, params=params, layout=LAYOUT, history=models()[1], identity=identity, **known[u]
+            )
+        said[step] = {u: getattr(clients[u], step)(message) for u, message in messages.items()}
+        for answer in said[step].values() if step != "deliver" else ():
+            server.accept(answer)
+        return said[step]
+
+    ask("open", dict.fromkeys(roster, server.open()))
+    ask("roster", dict.fromkeys(roster, server.close_advertise()))
+    assignments = ask("deliver", server.close_share())
+    ask("masked_input", train(assignments))
+    ask("announce", dict.fromkeys(roster, server.close_input()))
+    if params.hardened:
+        ask("agreed", dict.fromkeys(roster, server.close_consistency()))
+    server.close_unmask()
+    assert server.total_unmasked.tolist() == plain_sum(params, plain_inputs(params, assignments), roster)
+    return said, assignments
+
+
 @pytest.mark.rule("ROU-16", "AGG-9", "IDN-12")
 @pytest.mark.parametrize("hardened", [False, True])
 def test_blocks_keep_their_turns_over_restarts(hardened: bool) -> None:
     """Two blocks stand in for each other, and every client begins anew before every step: each says what it would have said."""
     policy = policy_of(Mean.STRATA, Selection.PAPER, blocks=True, spread=True, threshold=500)
     params = params_of(policy, clients=8, threshold=6, hardened=hardened)
-    roster, slow = ids(8), [ClientId(u) for u in (1, 3, 4, 6)]
-    directory = directory_of(params, roster)
-    said: list[dict[ClientId, Any]] = []
-    turns: list[dict[ClientId, Any]] = []
-    for restarts in (False, True):
-        journals = {u: MemoryJournal() for u in roster}
-        clients = {u: client_of(u, params, record_of(time_of(u, u in slow), weight=weight_of(u)), directory,
-                                journal=journals[u]) for u in roster}  # fmt: skip
-
-        def anew(u: ClientId) -> Client:
-            return Client.restored(
-                me=u,
-                params=params,
-                layout=LAYOUT,
-                history=models()[1],
-                journal=journals[u],
-                identity=identity_of(u) if hardened else None,
-                directory=directory,
-            )
-
-        def ask(step: str, messages: Mapping[ClientId, Any], restarts: bool = restarts) -> dict[ClientId, Any]:
-            if restarts and step != "open":
-                clients.update({u: anew(u) for u in messages})
-            return {u: getattr(clients[u], step)(message) for u, message in messages.items()}
-
-        server = Server(params=params, layout=LAYOUT, state=state_of(), directory=directory)
-        everything: dict[str, dict[ClientId, Any]] = {"open": ask("open", dict.fromkeys(roster, server.open()))}
-        accept(server, everything["open"])
-        everything["roster"] = ask("roster", dict.fromkeys(roster, server.close_advertise()))
-        accept(server, everything["roster"])
-        assignments = ask("deliver", server.close_share())
-        everything["masked_input"] = ask("masked_input", train(assignments))
-        accept(server, everything["masked_input"])
-        announce = server.close_input()
-        everything["announce"] = ask("announce", dict.fromkeys(roster, announce))
-        accept(server, everything["announce"])
-        if hardened:
-            everything["agreed"] = ask("agreed", dict.fromkeys(roster, server.close_consistency()))
-            accept(server, everything["agreed"])
-        server.close_unmask()
-        assert server.total_unmasked.tolist() == plain_sum(params, plain_inputs(params, assignments), roster)
-        turns.append({u: a.verdict.turn for u, a in assignments.items()})
-        said.append({u: [_bytes(answers[u]) for answers in everything.values()] for u in roster})
-    assert said[0] == said[1]
-    assert turns[0] == turns[1]
-    assert {turns[0][u] for u in slow} == {(500, ()), (750, (500,))}
-
-
-def accept(server: Server, answers: Mapping[ClientId, Any]) -> None:
-    for answer in answers.values():
-        server.accept(answer)
-
-
-def _bytes(answer: Any) -> Any:
-    return answer.vector.tolist() if isinstance(answer, MaskedInput) else answer
+    slow = [ClientId(u) for u in (1, 3, 4, 6)]
+    never, assignments = whole_round(params, slow, restarts=False)
+    always, _ = whole_round(params, slow, restarts=True)
+    assert list(never) == list(always)
+    for step, answers in never.items():
+        for u, answer in answers.items():
+            if isinstance(answer, MaskedInput):
+                assert answer.vector.tolist() == always[step][u].vector.tolist()
+            else:
+                assert plain(answer) == plain(always[step][u])
+    assert {assignments[u].verdict.turn for u in slow} == {(500, ()), (750, (500,))}
 
 
 @pytest.mark.rule("ROU-16", "ROU-3")

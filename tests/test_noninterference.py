@@ -542,7 +542,7 @@ class Stuttering(Client):
 
     def _unmask(self) -> Unmask:
         said = super()._unmask()
-        if self._keep == 1000:
+        if self._verdict.keep == 1000:
             return said
         (owner, share), *rest = said.self_shares
         return self._signed(attrs.evolve(said, self_shares=((owner, share[::-1]), *rest)), self._ctx)

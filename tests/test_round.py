@@ -202,7 +202,9 @@ def stages() -> list[tuple[bool, Leg]]:
 
 
 @pytest.mark.rule("ROU-7", "ROU-11", "ROU-12", "MSK-6", "MSK-7")
-@pytest.mark.parametrize(("mean", "bits"), [(Mean.LEVELS, 32), (Mean.LEVELS, 64), (Mean.DILUTE, 32), (Mean.HOLDER, 64), (Mean.STRATA, 32)])
+@pytest.mark.parametrize(
+    ("mean", "bits"), [(Mean.LEVELS, 32), (Mean.LEVELS, 64), (Mean.DILUTE, 32), (Mean.HOLDER, 64), (Mean.STRATA, 32)]
+)
 @pytest.mark.parametrize(("hardened", "leg"), stages())
 @pytest.mark.parametrize("after", [False, True])
 def test_several_drop_out_at_every_stage(hardened: bool, leg: Leg, after: bool, mean: Mean, bits: int) -> None:

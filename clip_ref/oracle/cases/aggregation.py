@@ -83,10 +83,8 @@ def _among(book: Book) -> None:
     )
     known: dict[str, Any] = {"weights": weights, "keep": keep}
     for comment, mean, client, flags in cases:
-        book.valid(
-            "aggregation.scaled_among", "AGG-9", comment=comment, flags=flags, client=client, mean=mean, **known
-        )
-    comment, alone = "strata: the only one that prunes", {u: 1000 for u in keep} | {slow: 500}
+        book.valid("aggregation.scaled_among", "AGG-9", comment=comment, flags=flags, client=client, mean=mean, **known)
+    comment, alone = "strata: the only one that prunes", dict.fromkeys(keep, 1000) | {slow: 500}
     more: dict[str, Any] = {"weights": weights, "keep": alone, "client": slow, "mean": Mean.STRATA}
     book.valid("aggregation.scaled_among", "AGG-9", comment=comment, flags=("StrataAmongAll", "StrataLeftOut"), **more)
     for comment, changed in (

@@ -339,12 +339,15 @@ def _judged(book: Book) -> None:
             ("GraphPrunesWithoutHistory",),
             {"has_model": False, "elapsed": [9000, 8000, 7000]},
         ),
-        *(
-            (f"no history, and none is needed: {why}", ("GraphHistoryAlwaysNeeded",), {"has_model": False} | changed)
-            for why, changed in (
-                ("sizes", {"params": graph_params(margin=50, score=Score.SIZE)}),
-                ("a fixed order", {"params": graph_params(margin=50, selection=Selection.ORDERED)}),
-            )
+        (
+            "no history, and none is needed for sizes",
+            ("GraphHistoryAlwaysNeeded",),
+            {"has_model": False, "params": graph_params(margin=50, score=Score.SIZE)},
+        ),
+        (
+            "no history, and none is needed for a fixed order",
+            ("GraphHistoryAlwaysNeeded",),
+            {"has_model": False, "params": graph_params(margin=50, selection=Selection.ORDERED)},
         ),
         ("p = 0: no straggler", ("JudgesWithoutShare",), {"params": graph_params(straggler_share=0)}),
         ("p = 1 ‰ judges like any other", (), {"params": graph_params(straggler_share=1)}),

@@ -301,7 +301,11 @@ def _sums(book: Book) -> None:
     strata = PruningPolicy(mean=Mean.STRATA, holder_cap=64, straggler_share=399)
     comment = "strata: the cap counts for ⌊399 ‰ of 5⌋ = 1, so 68 terms, just below R/2"
     most = (2**31 - 1) // 68
-    valid(comment, Params(clients=5, policy=strata, encoding=Encoding(value_bits=2, weight_max=most)), flags=("CapForAll",))
+    valid(
+        comment,
+        Params(clients=5, policy=strata, encoding=Encoding(value_bits=2, weight_max=most)),
+        flags=("CapForAll",),
+    )
     stratified: dict[str, Any] = {"mean": "strata", "holder_cap": 64, "straggler_share": 399, "value_bits": 2}
     comment = "strata: one more, and it is above"
     _refused(book, comment, "PAR-7", clients=5, **stratified, weight_max=most + 1, flags=("CapLeftOut",))

@@ -187,7 +187,9 @@ def _turns(book: Book) -> None:
     ten, one = _scores(9, 1, 8, 2, 7, 3, 6, 4, 5, 0), _scores(3, layer="lone")
     spread: dict[str, Any] = {"spread": True, "mean": Mean.STRATA}
 
-    def turn(comment: str, *flags: str, keep: int, ahead: tuple[int, ...], rules: tuple[str, ...] = (), **c: Any) -> None:
+    def turn(
+        comment: str, *flags: str, keep: int, ahead: tuple[int, ...], rules: tuple[str, ...] = (), **c: Any
+    ) -> None:
         book.valid(
             "selection.select",
             *dict.fromkeys(("SEL-8", *rules, "SEL-6", "SEL-2", "SEL-1")),
