@@ -148,6 +148,15 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
     return Estimate(fmean(found), quantile * stdev(found) / math.sqrt(count), count)
 
 
+def paired(found: Iterable[Mapping[str, Any]], key: str, method: str, other: str) -> Estimate | None:
+    """EXP-6: how much more of `key` one method has than another, seed by seed; none if they share no seed."""
+    of: dict[str, dict[int, float]] = {method: {}, other: {}}
+    for row in found:
+        if row["method"] in of and row[key] is not None:
+            of[row["method"]][row["seed"]] = row[key]
+    return estimate(of[method][seed] - of[other][seed] for seed in of[method] if seed in of[other])
+
+
 def by(found: Iterable[Mapping[str, Any]], *keys: str) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
     """The rows with equal values at `keys` together, in order of appearance."""
     out: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from clip_ref.errors import PreconditionError
-from clip_ref.lab.compare import by, in_order, percent, table, values
+from clip_ref.lab.compare import Estimate, by, in_order, paired, percent, table, values
 from clip_ref.lab.federated import RunConfig
 from clip_ref.lab.gather import Record
 
@@ -350,9 +350,53 @@ def _read_table(found: Rows) -> list[str]:
     return [*_head(found), *_tables(found, ("task", "clients"), TIMES | ACCURACIES)]
 
 
+NO_WORSE: Final = (0.005, 0.01)
+"""A rule keeps the accuracy of `none` if it loses at most the first in the mean, the second at the end of its interval."""
+
+SLOW_WITHIN: Final = 0.02
+"""And that on the slow devices' own classes, if the mean loss there is at most this."""
+
+RIVALS: Final = ("random", "ordered", "exclude")
+"""What CLIP has to be better than at the same time."""
+
+
 def _read_rules(found: Rows) -> list[str]:
     columns = {"simulated, s": TIMES["simulated, s"]} | ACCURACIES | SLOW
-    return [*_head(found), *_tables(found, ("task", "partition"), columns)]
+    return [*_head(found), *_tables(found, ("task", "partition"), columns), "What was asked for:", *_judged(found)]
+
+
+def _judged(found: Rows) -> list[str]:
+    """Whether each rule of CLIP's does what it was hoped to."""
+    out = []
+    for (task, partition), mine in by(found, "task", "partition").items():
+        body = []
+        for name in in_order(row["method"] for row in mine if row["method"].startswith("clip")):
+            loss = paired(mine, "final_accuracy", name, "none")
+            slow = paired(mine, "slow_accuracy", name, "none")
+            rivals = {
+                rival: [paired(mine, key, name, rival) for key in ("budget_accuracy", "budget_slow_accuracy")]
+                for rival in RIVALS
+            }
+            better = [
+                f"{rival} {' / '.join(percent(gain, signed=True) for gain in gains if gain is not None)}"
+                for rival, gains in rivals.items()
+                if gains[0] is not None
+            ]
+            body.append(
+                [
+                    f"`{name}`",
+                    _met(loss is not None and loss.mean >= -NO_WORSE[0] and loss.low > -NO_WORSE[1], loss),
+                    _met(slow is not None and slow.mean >= -SLOW_WITHIN, slow),
+                    "; ".join(better) or "–",
+                ]
+            )
+        head = ["rule", "accuracy kept", "slow classes kept", "at the same time, against (overall / slow classes)"]
+        out += [f"Task `{task}`, partition `{partition}`:", table(head, body)]
+    return out
+
+
+def _met(good: bool, difference: Estimate | None) -> str:
+    return "–" if difference is None else f"{'yes' if good else 'no'}, {percent(difference, signed=True)}"
 
 
 def _read_network(found: Rows) -> list[str]:
