@@ -19,7 +19,7 @@ from clip_ref import graph
 from clip_ref.canonical import digest
 from clip_ref.errors import SERVER, ContributionError, ParameterError, PreconditionError
 from clip_ref.oracle.strategies import digests
-from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Selection, SlackSeed
+from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Score, Selection, SlackSeed
 from clip_ref.values import MAX_MICROSECONDS, Digest
 from clip_ref.verdicts import Reason, Verdict
 
@@ -350,6 +350,16 @@ OWN = graph.OwnTimes(elapsed=(1200, 900, 600), fit=(1200, 900, 600), has_model=T
 def test_verdicts(target: int, round: int, changes: dict[str, Any], expected: Verdict) -> None:
     own = attrs.evolve(OWN, **changes)
     assert graph.judge(own=own, target=target, params=params_of(grid=GRID), round=round) == expected
+
+
+@pytest.mark.rule("GRA-8", "IDN-9")
+@pytest.mark.parametrize("policy", [{"score": Score.SIZE}, {"selection": Selection.ORDERED}])
+def test_judging_oneself_without_a_history_where_none_is_needed(policy: dict[str, Any]) -> None:
+    without = attrs.evolve(OWN, has_model=False)
+    for target in (900, 599):
+        found = graph.judge(own=without, target=target, params=params_of(grid=GRID, **policy), round=3)
+        assert found == graph.judge(own=OWN, target=target, params=params_of(grid=GRID), round=3)
+        assert found.keep < 1000
 
 
 @pytest.mark.rule("GRA-8")
