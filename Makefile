@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow bench bench-peers arrivals faults fuzz lint docs clean help
+.PHONY: demo test test-slow bench bench-peers arrivals real-round faults fuzz lint docs clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ bench-peers: .venv-peers/made  ## the same work by Flower's SecAgg+, in the same
 
 arrivals: .venv/test  ## what arrival times tell about who is slow; a minute, for spec/deadline.md
 	$(BIN)/python benchmarks/arrivals.py $(ARRIVALS)
+
+real-round: .venv/train .venv/test  ## the simulator against processes with quotas and shaped links; 8 minutes, as root
+	PYTHONPATH=benchmarks $(BIN)/python -m real_round $(REAL_ROUND)
 
 faults: .venv/test  ## small rounds with faults, from where the last sitting stopped; FAULTS='--seconds 180'
 	PYTHONPATH=tests $(BIN)/python benchmarks/faults.py $(FAULTS)

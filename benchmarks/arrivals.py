@@ -22,7 +22,7 @@ from clip_ref.layout import Axis, Layer, Layout, Tensor, kept_count
 from clip_ref.messages import TimeRecord
 from clip_ref.params import HARDENED_POLICY, NO_PRUNING, Params, PruningPolicy, SecurityLevel
 from clip_ref.rand import derive
-from clip_ref.round import Client, Leg, LegCost, Server, State, Work, ids, run_round
+from clip_ref.round import NO_JOURNAL, Client, Leg, LegCost, Server, State, Work, ids, run_round
 from clip_ref.sim.arrivals import SCORES, Sight, Told, sights, told, varied
 from clip_ref.sim.clock import Observed, mac_fit, simulate
 from clip_ref.sim.costs import DECLARED
@@ -99,6 +99,8 @@ def costs() -> tuple[dict[int, dict[Leg, LegCost]], Work]:
             entropy=seed,
             identity=SigningKey(seed),
             directory=directory,
+            session=b"arrival measured",
+            journal=NO_JOURNAL,
         )
         for u, seed in seeds.items()
     }

@@ -17,7 +17,7 @@ from clip_ref.keys import Directory, identity_key
 from clip_ref.layout import dense_chain
 from clip_ref.messages import TimeRecord
 from clip_ref.params import Encoding, Params, PruningPolicy, SecurityLevel
-from clip_ref.round import Assignment, Client, DropOut, Leg, RoundResult, Server, State, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, DropOut, Leg, RoundResult, Server, State, ids, run_round
 from clip_ref.values import ClientId, Floats, RoundNumber, SigningKey
 
 RESULTS: Final = Path(__file__).parent / "results" / "scale.json"
@@ -69,6 +69,8 @@ def scene(n: int, k: int, hidden: int, level: SecurityLevel) -> Scene:
             entropy=u.to_bytes(32, "big"),
             identity=secrets.get(u),
             directory=directory,
+            session=bytes(16),
+            journal=NO_JOURNAL,
         )
         for u in ids(n)
     }

@@ -42,23 +42,41 @@ def add(*, total: RingVector, vector: RingVector) -> None:
     np.add(total, vector, out=total)
 
 
-def read_slots(*, total: RingVector, size: int, params: Params) -> tuple[int, ...]:
-    """AGG-2: the extras of the unmasked total. `ContributionError` unless each is 0 … n·weight_max and one is above 0."""
+def _check_survivors(survivors: int, params: Params) -> None:
+    if not 1 <= survivors <= params.clients:
+        raise PreconditionError(
+            rule="AGG-2", detail=f"a sum is over 1 … {params.clients} clients, not over {survivors}"
+        )
+
+
+def read_slots(*, total: RingVector, size: int, params: Params, survivors: int) -> tuple[int, ...]:
+    """AGG-2: the extras of the unmasked total over so many survivors, each of a weight of 1 … weight_max.
+
+    `ContributionError` unless they add up to |U3| … |U3|·weight_max, without wrapping.
+    """
+    _check_survivors(survivors, params)
     slots = tuple(int(s) for s in total[size : size + len(params.policy.grid)])
-    limit = params.clients * params.encoding.weight_max
-    if any(slot > limit for slot in slots) or not 0 < sum(slots) <= limit:
+    limit = survivors * params.encoding.weight_max
+    if not survivors <= sum(slots) <= limit:
         raise ContributionError(
-            rule="AGG-2", culprit=SERVER, field="slots", detail=f"the weights of the sum are 0 … {limit} and not all 0"
+            rule="AGG-2",
+            culprit=SERVER,
+            field="slots",
+            detail=f"the weights of the sum add up to {sum(slots)}, not to {survivors} … {limit}",
         )
     return slots
 
 
-def read_histogram(*, total: RingVector, size: int, params: Params) -> tuple[int, ...]:
-    """AGG-8: the time histogram of the unmasked total; `ContributionError` unless it counts at most n clients in all."""
+def read_histogram(*, total: RingVector, size: int, params: Params, survivors: int) -> tuple[int, ...]:
+    """AGG-8: the time histogram of the unmasked total; `ContributionError` if it counts more clients than survived."""
+    _check_survivors(survivors, params)
     counts = tuple(int(c) for c in total[size + len(params.policy.grid) :])
-    if sum(counts) > params.clients:
+    if sum(counts) > survivors:
         raise ContributionError(
-            rule="AGG-8", culprit=SERVER, field="histogram", detail=f"counts more than {params.clients} clients"
+            rule="AGG-8",
+            culprit=SERVER,
+            field="histogram",
+            detail=f"counts {sum(counts)} clients, of {survivors} that survived",
         )
     return counts
 
@@ -82,6 +100,8 @@ def holder_weights(
     *, weights: Mapping[ClientId, int], held: Mapping[ClientId, NDArray[np.bool_]], size: int
 ) -> NDArray[np.int64]:
     """AGG-4: the same from the weight and the held coordinates of each client given: what values are scaled by; int64[d]."""
+    if size < 0 or any(client not in held or held[client].shape != (size,) for client in weights):
+        raise PreconditionError(rule="AGG-4", detail=f"of each client with a weight bool[{size}] says what it holds")
     out = np.zeros(size, dtype=np.int64)
     for client, weight in weights.items():
         out += weight * held[client]
@@ -110,13 +130,14 @@ def aggregate(
     total: RingVector,
     model: Floats,
     params: Params,
+    survivors: int,
     held: Callable[[int], NDArray[np.bool_]],
 ) -> Aggregate:
     """AGG-5..AGG-7: the next model, w_{i+1} = float32(float64(w_i) + mean).
 
-    `total` is the unmasked sum over U3: uint32|uint64[d + extras]; `model` is w_i: float32[d]. `held(keep)` is asked under the
-    mean `levels` alone. The mean is S·C/((2^(q−1) − 1)·h) in float64, 0 where h = 0 (AGG-6), with h the whole weight under
-    `dilute`, `holder` and `strata`; the result is rounded once (AGG-7).
+    `total` is the unmasked sum over U3: uint32|uint64[d + extras]; `model` is w_i: float32[d]; `survivors` is |U3|.
+    `held(keep)` is asked under the mean `levels` alone. The mean is S·C/((2^(q−1) − 1)·h) in float64, 0 where h = 0 (AGG-6),
+    with h the whole weight under `dilute`, `holder` and `strata`; the result is rounded once (AGG-7).
     """
     params.encoding.ring.check(total, rule="AGG-5", name="the total")
     size = len(model)
@@ -125,7 +146,8 @@ def aggregate(
             rule="AGG-5", detail=f"the total has {len(total)} elements, {size + params.extras} are expected"
         )
     check_finite(model, rule="AGG-5", name="the model")
-    slots = read_slots(total=total, size=size, params=params)
+    slots = read_slots(total=total, size=size, params=params, survivors=survivors)
+    histogram = read_histogram(total=total, size=size, params=params, survivors=survivors)
     levels = params.policy.grid if params.policy.mean is Mean.LEVELS else ()
     masks = {keep: held(keep) for keep, slot in zip(levels, slots, strict=False) if slot}
     following = np.empty(size, dtype=np.float32)
@@ -139,4 +161,4 @@ def aggregate(
             weight = np.full(length, sum(slots), dtype=np.int64)
         following[here] = model[here] + decode_mean(total=total[here], weight=weight, encoding=params.encoding)
     following.flags.writeable = False
-    return Aggregate(following, slots, read_histogram(total=total, size=size, params=params))
+    return Aggregate(following, slots, histogram)

@@ -14,7 +14,7 @@ import attrs
 
 from clip_ref import wire
 from clip_ref.canonical import digest, unsigned
-from clip_ref.errors import SERVER, ContributionError
+from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.keys import Directory, sign
 from clip_ref.messages import Agreed, ClientMessage, Consistent, Header, TimeRecord, check_ascending
 from clip_ref.values import ClientId, Digest, Seed, SigningKey
@@ -37,6 +37,8 @@ def share_commitment(*, share: bytes, secret: str, owner: ClientId, holder: Clie
 
     A share of a uniform 32-byte secret is itself uniform, so the digest hides it.
     """
+    if not secret.isascii():
+        raise PreconditionError(rule="AGR-3", detail=f"a secret's name is ASCII, got {secret!r}")
     ids = unsigned(owner, bits=32) + unsigned(holder, bits=32)
     return digest("commit share", (ctx, secret.encode("ascii"), ids, share))
 

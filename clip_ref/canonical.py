@@ -58,6 +58,8 @@ def digest(label: str, parts: Iterable[Piece | list[Piece]]) -> Digest:
 @lru_cache(maxsize=64)
 def _labelled(label: str) -> "hashlib._Hash":
     """What every digest with this label begins with; to be copied, not updated."""
+    if not label.isascii():
+        raise PreconditionError(rule="CTX-2", detail=f"a label is ASCII, got {label!r}")
     return hashlib.sha256(prefixed((LABEL + label).encode("ascii")))
 
 

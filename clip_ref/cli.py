@@ -152,8 +152,8 @@ def _parser() -> argparse.ArgumentParser:
         "--fleet",
         default="paper",
         metavar="FLEET",
-        help="paper, compute, network, uniform, both, net4g, net3g, net2g, cpu1v4, worst, or a JSON file; then, if wanted, "
-        "behaviour: +jitter:0.1 +churn:0.3 +liars:0.1x3 +stragglers:0.5 +median:3 (default: paper)",
+        help="paper, table, compute, network, uniform, both, net4g, net3g, net2g, cpu1v4, worst, or a JSON file; then, if "
+        "wanted, behaviour: +jitter:0.1 +churn:0.3 +liars:0.1x3 +stragglers:0.5 +slow_down:1 +median:3 (default: paper)",
     )
     train.add_argument(
         "--clock",

@@ -137,6 +137,8 @@ def _to_ring(values: NDArray[np.int64], encoding: Encoding) -> RingVector:
 
 def encode_slots(*, slots: Mapping[int, int], length: int, encoding: Encoding) -> RingVector:
     """COD-6: small nonnegative integers at their places, 0 elsewhere: uint32|uint64[length], read-only."""
+    if length < 0:
+        raise PreconditionError(rule="COD-6", detail=f"there are 0 or more slots, not {length}")
     values = np.zeros(length, dtype=np.int64)
     for at, value in slots.items():
         if not 0 <= at < length or not 0 <= value <= encoding.weight_max:

@@ -108,8 +108,11 @@ def check_proof(*, root: Digest, count: int, position: int, leaf: bytes, proof: 
 
 def bitmap(*, positions: Iterable[int], count: int) -> bytes:
     """GRA-5: a set of positions: ⌈count/8⌉ bytes, position p in bit p mod 8 of byte p div 8, unused bits 0."""
+    found = list(positions)
+    if count < 0 or not all(0 <= position < count for position in found):
+        raise PreconditionError(rule="GRA-5", detail=f"a position is one of the roster's {count}")
     bits = np.zeros(-(-count // 8) * 8, dtype=np.uint8)
-    bits[list(positions)] = 1
+    bits[found] = 1
     return np.packbits(bits, bitorder="little").tobytes()
 
 
@@ -198,6 +201,10 @@ def judge(*, own: OwnTimes, target: int, params: Params, round: int) -> Verdict:
     cannot be enforced here, and compute-only keep levels have no f* to go by.
     """
     policy = params.policy
+    if len(own.elapsed) != len(policy.grid):
+        raise PreconditionError(
+            rule="GRA-8", detail=f"{len(policy.grid)} levels take a time each, got {len(own.elapsed)}"
+        )
     slow = own.elapsed[0]
     if not target or round <= policy.warm_up or policy.straggler_share == 0:
         return Verdict(False, 1000, False, Reason.WARM_UP if round <= policy.warm_up else Reason.FAST)
@@ -237,6 +244,8 @@ def choose(
     After Bell et al. 2020, §3; with both secrets shared among the neighbours and oneself. `PreconditionError` (GRA-9) if no
     k up to 254 will do: then more clients, a weaker adversary or a clique are needed.
     """
+    if min(clients, corrupt, dropped, security, failure, grinding) < 0:
+        raise PreconditionError(rule="GRA-9", detail="numbers of clients, rates and bits are 0 or more")
     others, bad, gone = clients - 1, corrupt * clients // 1000, dropped * clients // 1000
     for k in range(2, min(MAX_HOLDERS, others), 2):
         draws = math.comb(others, k)

@@ -48,6 +48,8 @@ def valid(record: TimeRecord, *, params: Params) -> bool:
 
 def elapsed(record: TimeRecord, *, level: int) -> Microseconds:
     """IDN-2: e_u(r) = down + select + fit(r) + mask + up, saturating, with r the grid's entry number `level`."""
+    if not 0 <= level < len(record.fit):
+        raise PreconditionError(rule="IDN-2", detail=f"a record of {len(record.fit)} levels has no level {level}")
     return saturate(record.elapsed(level))
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clip_ref.canonical import digest, prefixed, unsigned
-from clip_ref.errors import ContributionError
+from clip_ref.errors import ContributionError, PreconditionError
 from clip_ref.rand import derive
 from clip_ref.values import NO_DIGEST, ClientId, Digest, SecretKey, Seed, SigningKey
 
@@ -72,6 +72,8 @@ def _cipher(shared: bytes, ctx: Digest, purpose: str, sender: ClientId, receiver
 
 
 def _associated(ctx: Digest, purpose: str, sender: ClientId, receiver: ClientId) -> bytes:
+    if not purpose.isascii():
+        raise PreconditionError(rule="KEY-6", detail=f"a purpose is ASCII, got {purpose!r}")
     ids = sender.to_bytes(4, "little") + receiver.to_bytes(4, "little")
     return ctx + prefixed(purpose.encode("ascii")) + ids
 
@@ -106,7 +108,16 @@ def identity_key(secret: SigningKey) -> bytes:
 
 def sign(*, secret: SigningKey, statement: Digest) -> bytes:
     """KEY-7: the Ed25519 signature over a labelled digest: 64 bytes, deterministic."""
+    _check_statement(statement)
     return secret.handle.sign(statement)
+
+
+def _check_statement(statement: bytes) -> None:
+    """KEY-7: a digest, and nothing else, is what signatures are over."""
+    if len(statement) != 32:
+        raise PreconditionError(
+            rule="KEY-7", detail=f"a digest of 32 bytes is signed, and nothing else; got {len(statement)} bytes"
+        )
 
 
 def _ascending(keys: Mapping[ClientId, bytes]) -> dict[ClientId, bytes]:
@@ -128,6 +139,7 @@ class Directory:
 
     def verify(self, *, signer: ClientId, signature: bytes, statement: Digest, field: str = "signature") -> None:
         """KEY-9: refuse (`ContributionError`, naming the signer) whatever is not its signature over `statement`."""
+        _check_statement(statement)
         try:
             Ed25519PublicKey.from_public_bytes(self.keys[signer]).verify(signature, statement)
         except KeyError:

@@ -13,18 +13,27 @@ from clip_ref.values import ClientId, Ring, RingVector, Seed
 
 
 def mask(
-    *, ring: Ring, update: RingVector, self_seed: Seed, pair_seeds: Mapping[ClientId, Seed], sender: ClientId
+    *,
+    ring: Ring,
+    update: RingVector,
+    self_seed: Seed,
+    pair_seeds: Mapping[ClientId, Seed],
+    sender: ClientId,
+    overwrite: bool = False,
 ) -> RingVector:
     """y_u = x_u + PRG(b_u) + Σ_{v>u} PRG(s_uv) − Σ_{v<u} PRG(s_uv) mod R.
 
     Requires  MSK-1 `update` is uint32|uint64[d] of the ring's dtype; MSK-2 `sender` is not in `pair_seeds`.
     Ensures   MSK-3 over all clients of U2 the pairwise masks cancel; MSK-4 the length stays d; MSK-5 the sign convention above.
     Cost      (k + 1)·d ring additions and elements of keystream for k peers, O(d + block) memory. Deterministic.
+
+    `overwrite`: the caller owns `update` alone and gives it up: it is masked where it stands, not copied first.
     """
     ring.check(update, rule="MSK-1", name="the update")
     if sender in pair_seeds:
         raise PreconditionError(rule="MSK-2", detail=f"client {sender} has no pairwise mask with itself")
-    masked = np.array(update, copy=True)
+    masked = update if overwrite else np.array(update, copy=True)
+    masked.flags.writeable = True
     plus = [self_seed, *(seed for peer, seed in pair_seeds.items() if peer > sender)]
     minus = [seed for peer, seed in pair_seeds.items() if peer < sender]
     accumulate(target=masked, ring=ring, plus=plus, minus=minus)

@@ -279,12 +279,19 @@ class Header:
     """The client's id, or `SERVER`."""
 
 
-def check_ascending(ids: Iterable[int], *, culprit: int, field: str, rule: str = "MSG-2") -> None:
-    """MSG-2: refuse (`ContributionError`) ids that are not strictly ascending: duplicates and other orders alike."""
+def check_ascending(
+    ids: Iterable[int],
+    *,
+    culprit: int,
+    field: str,
+    rule: str = "MSG-2",
+    error: type[ContributionError] = ContributionError,
+) -> None:
+    """MSG-2: refuse (with `error`) ids that are not strictly ascending: duplicates and other orders alike."""
     last = -1
     for client in ids:
         if client <= last or client >= SERVER:
-            raise ContributionError(
+            raise error(
                 rule=rule, culprit=culprit, field=field, detail=f"ids must ascend strictly, {client} follows {last}"
             )
         last = client

@@ -54,6 +54,8 @@ def _keystream(seed: Seed) -> Cipher[modes.CTR]:
 
 def expand(*, seed: Seed, ring: Ring, length: int) -> RingVector:
     """RND-3: the first `length` elements of the seed's mask: uint32|uint64[length], read-only."""
+    if length < 0:
+        raise PreconditionError(rule="RND-3", detail=f"a mask has a length of 0 or more, got {length}")
     target = np.zeros(length, dtype=ring.dtype)
     accumulate(target=target, ring=ring, plus=(seed,), minus=())
     target.flags.writeable = False
@@ -86,6 +88,8 @@ def accumulate(*, target: RingVector, ring: Ring, plus: Iterable[Seed], minus: I
 
 def random_bytes(*, seed: Seed, length: int) -> bytes:
     """RND-6: the first `length` bytes of the seed's keystream."""
+    if length < 0:
+        raise PreconditionError(rule="RND-6", detail=f"a keystream has a length of 0 or more, got {length}")
     return _keystream(seed).encryptor().update(bytes(length))
 
 

@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_ref.errors import PreconditionError
 from clip_ref.values import frozen_array
 
 
@@ -19,6 +20,14 @@ class LayerScores:
 
     scale: NDArray[np.int64] = attrs.field(converter=frozen_array, eq=attrs.cmp_using(eq=np.array_equal))
     """B ≥ 1: int64[n_l]."""
+
+    def __attrs_post_init__(self) -> None:
+        """INV-8: each neuron has both."""
+        if self.change.shape != self.scale.shape:
+            raise PreconditionError(
+                rule="INV-8",
+                detail=f"layer {self.layer} has {self.change.size} changes and {self.scale.size} scales",
+            )
 
 
 def invariant(*, scores: LayerScores, threshold: int) -> NDArray[np.bool_]:

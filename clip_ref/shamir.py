@@ -82,8 +82,10 @@ def split(*, secret: bytes, threshold: int, holders: int, randomness: bytes) -> 
 @lru_cache(maxsize=1024)
 def lagrange(points: tuple[int, ...]) -> Bytes:
     """SHM-3: the weights that interpolate at 0 through distinct `points` in 1 … 255: uint8[len(points)], read-only."""
-    if len(set(points)) != len(points) or not all(1 <= x <= MAX_SHARES for x in points):
-        raise PreconditionError(rule="SHM-3", detail=f"share numbers must be distinct and 1 … 255, got {points}")
+    if not points or len(set(points)) != len(points) or not all(1 <= x <= MAX_SHARES for x in points):
+        raise PreconditionError(
+            rule="SHM-3", detail=f"share numbers must be distinct and 1 … 255, one or more; got {points}"
+        )
     x = np.array(points, dtype=np.uint8)
     factors = TIMES[x[None, :], INVERSE[x[None, :] ^ x[:, None]]]  # x_j/(x_j − x_k): 0 where j = k
     np.fill_diagonal(factors, 1)

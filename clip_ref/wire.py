@@ -288,7 +288,7 @@ def _take_signature(reader: Reader, sizes: Sizes) -> bytes:
 def _take_roster(reader: Reader, header: Header, sizes: Sizes) -> Roster:
     count = reader.count(sizes.clients, "bundles")
     bundles = tuple(_take_bundle(reader, reader.client("bundles"), sizes) for _ in range(count))
-    check_ascending((b.sender for b in bundles), culprit=reader.culprit, field="bundles", rule="WIR-4")
+    check_ascending((b.sender for b in bundles), culprit=reader.culprit, field="bundles", rule="WIR-4", error=WireError)
     return Roster(bundles)
 
 
@@ -300,7 +300,9 @@ def _take_neighbourhood(reader: Reader, header: Header, sizes: Sizes) -> Neighbo
         bundle = _take_bundle(reader, reader.client("members"), sizes)
         steps = reader.unsigned(8, "proof")
         members.append(Member(position, bundle, tuple(reader.fixed(32, "proof") for _ in range(steps))))
-    check_ascending((m.position for m in members), culprit=reader.culprit, field="members", rule="WIR-4")
+    check_ascending(
+        (m.position for m in members), culprit=reader.culprit, field="members", rule="WIR-4", error=WireError
+    )
     return Neighbourhood(count, root, tuple(members))
 
 
@@ -323,7 +325,9 @@ def _take_envelopes(reader: Reader, sizes: Sizes) -> tuple[Envelope, ...]:
         shares = _take_sealed(reader, sizes.sealed_shares, "shares")
         record = _take_sealed(reader, sizes.sealed_record, "record")
         envelopes.append(Envelope(peer, shares, record, _take_commitments(reader, sizes)))
-    check_ascending((e.peer for e in envelopes), culprit=reader.culprit, field="envelopes", rule="WIR-4")
+    check_ascending(
+        (e.peer for e in envelopes), culprit=reader.culprit, field="envelopes", rule="WIR-4", error=WireError
+    )
     return tuple(envelopes)
 
 
@@ -350,7 +354,7 @@ def _take_masked_input(reader: Reader, header: Header, sizes: Sizes) -> MaskedIn
 def _take_announce(reader: Reader, header: Header, sizes: Sizes) -> Announce:
     count = reader.count(sizes.clients, "survivors")
     survivors = tuple(reader.client("survivors") for _ in range(count))
-    check_ascending(survivors, culprit=reader.culprit, field="survivors", rule="WIR-4")
+    check_ascending(survivors, culprit=reader.culprit, field="survivors", rule="WIR-4", error=WireError)
     return Announce(survivors, _take_bits(reader, sizes, "u3"))
 
 
@@ -362,7 +366,9 @@ def _take_consistent(reader: Reader, header: Header, sizes: Sizes) -> Consistent
 def _take_agreed(reader: Reader, header: Header, sizes: Sizes) -> Agreed:
     count = reader.count(sizes.clients, "signatures")
     signatures = tuple((reader.client("signatures"), reader.fixed(SIGNATURE_BYTES, "signatures")) for _ in range(count))
-    check_ascending((u for u, _ in signatures), culprit=reader.culprit, field="signatures", rule="WIR-4")
+    check_ascending(
+        (u for u, _ in signatures), culprit=reader.culprit, field="signatures", rule="WIR-4", error=WireError
+    )
     return Agreed(signatures)
 
 
@@ -371,7 +377,9 @@ def _take_unmask(reader: Reader, header: Header, sizes: Sizes) -> Unmask:
     for field in ("self_shares", "key_shares"):
         count = reader.count(sizes.clients, field)
         shares = tuple((reader.client(field), reader.fixed(SHARE_BYTES, field)) for _ in range(count))
-        check_ascending((client for client, _ in shares), culprit=reader.culprit, field=field, rule="WIR-4")
+        check_ascending(
+            (client for client, _ in shares), culprit=reader.culprit, field=field, rule="WIR-4", error=WireError
+        )
         lists.append(shares)
     return Unmask(ClientId(header.sender), lists[0], lists[1], _take_signature(reader, sizes))
 

@@ -23,7 +23,7 @@ from clip_ref.keys import Directory
 from clip_ref.layout import dense_chain
 from clip_ref.messages import Advertise, ClientMessage, MaskedInput, Message
 from clip_ref.params import Encoding, Params, PruningPolicy, SecurityLevel
-from clip_ref.round import Assignment, Client, Leg, RoundResult, Server, State, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, Leg, RoundResult, Server, State, ids, run_round
 from clip_ref.round.journal import Journal
 from clip_ref.values import ClientId, Floats, RoundNumber
 
@@ -99,7 +99,15 @@ def server_of(params: Params, round: int = 3) -> Server:
     return Server(**server_parts(params, round))
 
 
-def client_of(me: ClientId, params: Params, *, slow: bool, seed: int = 0, journal: Journal | None = None) -> Client:
+def client_of(
+    me: ClientId,
+    params: Params,
+    *,
+    slow: bool,
+    seed: int = 0,
+    journal: Journal | None = None,
+    session: bytes | None = SESSION,
+) -> Client:
     known = {"directory": directory(params.clients)} if params.hardened else {}
     return Client(
         me=me,
@@ -109,12 +117,13 @@ def client_of(me: ClientId, params: Params, *, slow: bool, seed: int = 0, journa
         history=state_of().history,
         entropy=digest(b"test entropy", le(seed, 8), le(me, 4)),
         identity=identity_of(me) if params.hardened else None,
-        journal=journal,
+        session=session,
+        journal=NO_JOURNAL if journal is None else journal,
         **known,
     )
 
 
-def restored(me: ClientId, params: Params, journal: Journal) -> Client:
+def restored(me: ClientId, params: Params, journal: Journal, session: bytes = SESSION) -> Client:
     known = {"directory": directory(params.clients)} if params.hardened else {}
     return Client.restored(
         me=me,
@@ -123,6 +132,7 @@ def restored(me: ClientId, params: Params, journal: Journal) -> Client:
         history=state_of().history,
         journal=journal,
         identity=identity_of(me) if params.hardened else None,
+        session=session,
         **known,
     )
 

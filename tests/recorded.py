@@ -16,7 +16,7 @@ from clip_ref.keys import Directory
 from clip_ref.layout import dense_chain
 from clip_ref.messages import ClientMessage, Header, Message, Neighbourhood, Open, Roster, TimeRecord
 from clip_ref.params import Encoding, Params, PruningPolicy, SecurityLevel
-from clip_ref.round import Assignment, Client, DropOut, RoundResult, Server, State, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, DropOut, RoundResult, Server, State, ids, run_round
 from clip_ref.round.client import sizes
 from clip_ref.transcript import MAGIC, Ended, Passed, TranscriptReader, TranscriptWriter
 from clip_ref.values import ClientId, Digest, Floats, RoundNumber
@@ -76,6 +76,8 @@ def clients_of(params: Params, state: State, directory: Directory) -> dict[Clien
             entropy=digest(b"test entropy", le(state.round, 8), le(u, 4)),
             identity=identity_of(u) if params.hardened else None,
             directory=directory,
+            session=state.session,
+            journal=NO_JOURNAL,
         )
 
     return {u: client(u) for u in ids(params.clients)}

@@ -28,7 +28,7 @@ from clip_ref.messages import (
     Unmask,
 )
 from clip_ref.params import Encoding, Mean, Params, PruningPolicy, SecurityLevel, Selection, SlackSeed
-from clip_ref.round import Assignment, Client, Leg, Server, State, ids
+from clip_ref.round import NO_JOURNAL, Assignment, Client, Leg, Server, State, ids
 from clip_ref.values import ClientId, Floats, RoundNumber, SigningKey
 
 LAYOUT = dense_chain(2, 6, 4, 2)
@@ -114,6 +114,7 @@ def client_of(
     **more: Any,
 ) -> Client:
     """Holds the history of `state_of()`; its entropy depends on its id and `seed` alone."""
+    known: dict[str, Any] = {"session": SESSION, "journal": NO_JOURNAL} if params.hardened else {}
     return Client(
         me=me,
         params=params,
@@ -122,7 +123,7 @@ def client_of(
         entropy=digest(b"test entropy", le(seed, 8), le(me, 4)),
         identity=identity_of(me) if params.hardened else None,
         directory=directory,
-        **{"history": models()[1]} | more,
+        **{"history": models()[1]} | known | more,
     )
 
 
@@ -268,6 +269,8 @@ def walk(
     """
     params = params_of(policy_of()) if params is None else params
     roster = ids(params.clients)
+    if params.hardened and state is not None:
+        more = {"session": state.session} | more
     clients = clients_of(params, roster, [ClientId(u) for u in slow], **more)
     server = Server(
         params=params,

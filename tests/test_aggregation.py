@@ -127,7 +127,9 @@ def some(fleet: Fleet, data: st.DataObject) -> list[ClientId]:
 def test_levels_is_the_holders_mean_whoever_survives(fleet: Fleet, bits: int, data: st.DataObject) -> None:
     params, survivors = params_of(Mean.LEVELS, bits=bits), some(fleet, data)
     total = total_of(uploads(fleet, params), survivors, params)
-    result = aggregate(total=total, model=fleet.model, params=params, held=fleet.held.__getitem__)
+    result = aggregate(
+        total=total, model=fleet.model, params=params, survivors=len(survivors), held=fleet.held.__getitem__
+    )
     assert result.model.tolist() == [float(w) for w in wanted(fleet, survivors, params, everybody=False)]
     assert result.model.dtype == np.float32
     assert result.slots == tuple(sum(fleet.weights[u] for u in survivors if fleet.levels[u] == r) for r in GRID)
@@ -139,7 +141,7 @@ def test_levels_is_the_holders_mean_whoever_survives(fleet: Fleet, bits: int, da
 def test_dilute_divides_by_everybody(fleet: Fleet, data: st.DataObject) -> None:
     params, survivors = params_of(Mean.DILUTE), some(fleet, data)
     total = total_of(uploads(fleet, params), survivors, params)
-    result = aggregate(total=total, model=fleet.model, params=params, held=never)
+    result = aggregate(total=total, model=fleet.model, params=params, survivors=len(survivors), held=never)
     assert result.model.tolist() == [float(w) for w in wanted(fleet, survivors, params, everybody=True)]
     assert result.slots == (sum(fleet.weights[u] for u in survivors), 0, 0)
 
@@ -150,7 +152,7 @@ def test_holder_is_the_holders_mean_if_nobody_drops(fleet: Fleet) -> None:
     """Up to the rounding of `encode_scaled`: half a step for each holder, divided by the whole weight."""
     params = params_of(Mean.HOLDER, bits=64, cap=64)
     total = total_of(uploads(fleet, params), sorted(fleet.levels), params)
-    result = aggregate(total=total, model=fleet.model, params=params, held=never)
+    result = aggregate(total=total, model=fleet.model, params=params, survivors=len(fleet.levels), held=never)
     heavy = sum(fleet.weights.values())
     holders = holder_weights(
         weights=fleet.weights, held={u: fleet.holds(u) for u in fleet.levels}, size=fleet.layout.size
@@ -355,7 +357,9 @@ def test_unpruned_every_policy_is_plain_secure_aggregation(
     for policy in (NO_PRUNING, *every_policy()):
         params = attrs.evolve(params_of(Mean.DILUTE, bits=bits, clip=clip), policy=policy)
         total = total_of(uploads(fleet, params), survivors, params)
-        result = aggregate(total=total, model=fleet.model, params=params, held=fleet.held.__getitem__)
+        result = aggregate(
+            total=total, model=fleet.model, params=params, survivors=len(survivors), held=fleet.held.__getitem__
+        )
         results.add(result.model.tobytes())
         assert result.weight == sum(fleet.weights[u] for u in survivors)
     assert len(results) == 1
@@ -381,7 +385,7 @@ def test_vector_levels() -> None:
         return HOLDS[keep]
 
     total = ring(511 * 40, 511 * 10, -511 * 20, 511 * 5, 10, 0, 30)
-    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), held=held)
+    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), survivors=1, held=held)
     assert asked == [1000, 500]
     assert result.slots == (10, 0, 30)
     assert result.model.tolist() == [2.0, 3.0, 2.5, 4.5]
@@ -392,14 +396,14 @@ def test_vector_levels() -> None:
 def test_vector_nobody_holds_it() -> None:
     """All survivors pruned coordinates 1 and 3: they stay, whatever the sum says there."""
     total = ring(511 * 30, 77, 0, -5, 0, 0, 30)
-    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), held=HOLDS.__getitem__)
+    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), survivors=1, held=HOLDS.__getitem__)
     assert result.model.tolist() == [2.0, 2.0, 3.0, 4.0]
 
 
 @pytest.mark.rule("AGG-6", "AGG-7")
 def test_vector_dilute() -> None:
     total = ring(511 * 40, 511 * 10, -511 * 20, 511 * 5, 40, 0, 0)
-    result = aggregate(total=total, model=MODEL, params=params_of(Mean.DILUTE), held=never)
+    result = aggregate(total=total, model=MODEL, params=params_of(Mean.DILUTE), survivors=1, held=never)
     assert result.model.tolist() == [2.0, 2.25, 2.5, 4.125]
 
 
@@ -411,7 +415,7 @@ def test_a_long_model_follows_like_its_parts(mean: Mean) -> None:
     model = rng.normal(size=size).astype(np.float32)
     total = ring(*rng.integers(-1000, 1000, size=size).tolist(), 40, 20, 0)
     holds = {1000: np.ones(size, dtype=bool), 750: rng.random(size) < 0.7}
-    result = aggregate(total=total, model=model, params=params_of(mean), held=holds.__getitem__).model
+    result = aggregate(total=total, model=model, params=params_of(mean), survivors=1, held=holds.__getitem__).model
     weight = 40 + 20 * holds[750] if mean is Mean.LEVELS else 60
     expected = model + total[:size].view("<i4").astype(np.float64) / (511 * weight)
     np.testing.assert_array_equal(result, expected.astype(np.float32))
@@ -423,7 +427,7 @@ def test_vector_the_next_model_is_rounded_once() -> None:
     encoding = Encoding(ring_bits=64, clip=2.0**-18, value_bits=2, weight_max=2**32 - 1)
     params = attrs.evolve(params_of(Mean.DILUTE), encoding=encoding)
     total = np.array([2**26 + 1, 2**32, 0, 0], dtype="<u8")
-    result = aggregate(total=total, model=np.ones(1, dtype=np.float32), params=params, held=never)
+    result = aggregate(total=total, model=np.ones(1, dtype=np.float32), params=params, survivors=2, held=never)
     assert result.model.tolist() == [1 + 2.0**-23]
 
 
@@ -441,30 +445,48 @@ def test_adding_wraps_and_refuses_another_shape() -> None:
 
 @pytest.mark.rule("AGG-2")
 @pytest.mark.parametrize(
-    ("slots", "plausible"),
+    ("survivors", "slots", "plausible"),
     [
-        ((1, 0, 0), True),
-        ((800, 0, 0), True),
-        ((0, 0, 800), True),
-        ((300, 300, 200), True),
-        ((0, 0, 0), False),
-        ((801, 0, 0), False),
-        ((300, 300, 201), False),
-        ((2**32 - 1, 1, 1), False),
-        ((-1, 0, 2), False),
+        (1, (1, 0, 0), True),
+        (1, (0, 0, 100), True),
+        (1, (0, 101, 0), False),
+        (1, (50, 51, 0), False),
+        (3, (1, 1, 1), True),
+        (3, (3, 0, 0), True),
+        (3, (2, 0, 0), False),
+        (3, (1, 1, 0), False),
+        (3, (0, 300, 0), True),
+        (3, (301, 0, 0), False),
+        (3, (800, 0, 0), False),
+        (8, (800, 0, 0), True),
+        (8, (0, 0, 800), True),
+        (8, (300, 300, 200), True),
+        (8, (0, 0, 0), False),
+        (8, (801, 0, 0), False),
+        (8, (300, 300, 201), False),
+        (8, (2**32 - 1, 1, 100), False),
+        (8, (-1, 0, 100), False),
     ],
 )
 @pytest.mark.parametrize("mean", Mean)
-def test_vector_plausible_slots(slots: tuple[int, int, int], plausible: bool, mean: Mean) -> None:
-    """8 clients of weight 100 at most: 0 … 800 in all, and not nothing."""
-    total = ring(0, 0, 0, 0, *slots)
+def test_vector_plausible_slots(survivors: int, slots: tuple[int, int, int], plausible: bool, mean: Mean) -> None:
+    """Of 8 clients some survive, each of weight 1 … 100: they add up to no less and no more than as many can."""
+    total, params = ring(0, 0, 0, 0, *slots), params_of(mean)
     if plausible:
-        assert read_slots(total=total, size=4, params=params_of(mean)) == slots
-        aggregate(total=total, model=MODEL, params=params_of(mean), held=HOLDS.__getitem__)
+        assert read_slots(total=total, size=4, params=params, survivors=survivors) == slots
+        aggregate(total=total, model=MODEL, params=params, survivors=survivors, held=HOLDS.__getitem__)
         return
     with pytest.raises(ContributionError) as caught:
-        aggregate(total=total, model=MODEL, params=params_of(mean), held=HOLDS.__getitem__)
+        aggregate(total=total, model=MODEL, params=params, survivors=survivors, held=HOLDS.__getitem__)
     assert (caught.value.rule, caught.value.culprit, caught.value.field) == ("AGG-2", SERVER, "slots")
+
+
+@pytest.mark.rule("AGG-2", "AGG-8")
+@pytest.mark.parametrize("survivors", [-1, 0, 9])
+def test_a_sum_is_over_some_of_the_clients(survivors: int) -> None:
+    total = ring(0, 0, 0, 0, 8, 0, 0)
+    with pytest.raises(PreconditionError, match=rf"AGG-2: a sum is over 1 … 8 clients, not over {survivors}"):
+        aggregate(total=total, model=MODEL, params=params_of(Mean.DILUTE), survivors=survivors, held=never)
 
 
 @pytest.mark.rule("AGG-5")
@@ -474,13 +496,14 @@ def test_refuses_another_total_or_model() -> None:
     totals: list[Any] = [good[:-1], ring(0, 0, 0, 0, 0, 1, 0, 0), good.astype("<u8"), good.reshape(7, 1)]
     for total in totals:
         with pytest.raises(PreconditionError, match="AGG-5"):
-            aggregate(total=total, model=MODEL, params=params, held=HOLDS.__getitem__)
+            aggregate(total=total, model=MODEL, params=params, survivors=1, held=HOLDS.__getitem__)
     for bad in (np.nan, np.inf):
         with pytest.raises(PreconditionError, match=r"AGG-5: the model holds .* at coordinate 2"):
             aggregate(
                 total=good,
                 model=np.array([0, 1, bad, 2], dtype=np.float32),
                 params=params,
+                survivors=1,
                 held=HOLDS.__getitem__,
             )
 
@@ -490,7 +513,7 @@ def test_refuses_another_total_or_model() -> None:
 def test_inputs_stay_as_they_are(rng: np.random.Generator) -> None:
     total = ring(*rng.integers(0, 2**32, size=4).tolist(), 1, 2, 3)
     before, model = total.copy(), MODEL.copy()
-    result = aggregate(total=total, model=model, params=params_of(Mean.LEVELS), held=HOLDS.__getitem__)
+    result = aggregate(total=total, model=model, params=params_of(Mean.LEVELS), survivors=1, held=HOLDS.__getitem__)
     assert total.tolist() == before.tolist()
     assert model.tolist() == MODEL.tolist()
     assert not result.model.flags.writeable
@@ -504,7 +527,7 @@ def test_vector_dilution_makes_a_pruned_neuron_look_invariant() -> None:
     moved = {}
     for mean, slots in ((Mean.DILUTE, (100, 0, 0)), (Mean.LEVELS, (20, 0, 80))):
         total = ring(511 * 100, 511 * 20, *slots)
-        result = aggregate(total=total, model=model, params=params_of(mean), held=holds.__getitem__)
+        result = aggregate(total=total, model=model, params=params_of(mean), survivors=1, held=holds.__getitem__)
         moved[mean] = result.model.tolist()
     assert moved == {Mean.DILUTE: [1.0, pytest.approx(0.2)], Mean.LEVELS: [1.0, 1.0]}
 
@@ -514,20 +537,29 @@ def test_vector_dilution_makes_a_pruned_neuron_look_invariant() -> None:
 
 @pytest.mark.rule("AGG-8", "AGG-2", "AGG-5")
 @pytest.mark.parametrize(
-    ("counts", "plausible"),
-    [((0, 0, 0), True), ((2, 0, 7), True), ((9, 0, 0), True), ((9, 0, 1), False), ((0, 0, 2**32 - 1), False)],
+    ("survivors", "counts", "plausible"),
+    [
+        (9, (0, 0, 0), True),
+        (9, (2, 0, 7), True),
+        (9, (9, 0, 0), True),
+        (9, (9, 0, 1), False),
+        (9, (0, 0, 2**32 - 1), False),
+        (4, (1, 1, 2), True),
+        (4, (0, 5, 0), False),
+        (4, (2, 1, 2), False),
+    ],
 )
-def test_vector_plausible_histograms(counts: tuple[int, int, int], plausible: bool) -> None:
-    """At most n = 9 clients have a time; fewer than are in the sum may."""
+def test_vector_plausible_histograms(survivors: int, counts: tuple[int, int, int], plausible: bool) -> None:
+    """At most as many clients as are in the sum have a time, of n = 9; fewer may."""
     policy = PruningPolicy(grid=GRID, anonymity_blocks=False, bucket_count=3)
     params = Params(clients=9, neighbours=4, policy=policy, encoding=Encoding(value_bits=10, weight_max=100))
     total = ring(511 * 40, 511 * 10, -511 * 20, 511 * 5, 40, 0, 0, *counts)
 
     def found() -> tuple[int, ...]:
-        return aggregate(total=total, model=MODEL, params=params, held=HOLDS.__getitem__).histogram
+        return aggregate(total=total, model=MODEL, params=params, survivors=survivors, held=HOLDS.__getitem__).histogram
 
     if plausible:
-        assert found() == counts == read_histogram(total=total, size=4, params=params)
+        assert found() == counts == read_histogram(total=total, size=4, params=params, survivors=survivors)
         return
     with pytest.raises(ContributionError) as caught:
         found()
@@ -537,5 +569,5 @@ def test_vector_plausible_histograms(counts: tuple[int, int, int], plausible: bo
 @pytest.mark.rule("AGG-8")
 def test_a_clique_has_no_histogram() -> None:
     total = ring(0, 0, 0, 0, 40, 0, 0)
-    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), held=HOLDS.__getitem__)
+    result = aggregate(total=total, model=MODEL, params=params_of(Mean.LEVELS), survivors=1, held=HOLDS.__getitem__)
     assert result.histogram == ()

@@ -33,7 +33,7 @@ from rounds import (
 
 from clip_ref import agreement, broadcast, wire
 from clip_ref.canonical import RoundContext
-from clip_ref.errors import SERVER, ContributionError, ParameterError, RoundAborted
+from clip_ref.errors import SERVER, ContributionError, ParameterError, PreconditionError, RoundAborted
 from clip_ref.keys import Directory, identity_key
 from clip_ref.messages import (
     Advertise,
@@ -594,3 +594,10 @@ def test_any_two_quorums_share_an_honest_client(n: int) -> None:
             else:
                 with pytest.raises(ParameterError, match=r"PAR-8.*2t > n"):
                     attrs.evolve(params, colluders=c, security=SecurityLevel.HARDENED)
+
+
+@pytest.mark.rule("AGR-3")
+def test_a_secrets_name_is_ascii() -> None:
+    one, two = ClientId(1), ClientId(2)
+    with pytest.raises(PreconditionError, match="AGR-3: a secret's name is ASCII"):
+        agreement.share_commitment(share=bytes(32), secret="schlüssel", owner=one, holder=two, ctx=Digest(bytes(32)))

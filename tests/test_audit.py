@@ -8,6 +8,7 @@ from typing import Any, cast
 import attrs
 import numpy as np
 import pytest
+from plain import digest, le
 from recorded import (
     ABORTED,
     CHAIN,
@@ -50,7 +51,7 @@ from clip_ref.messages import (
     Roster,
     Unmask,
 )
-from clip_ref.round import DropOut, Leg, RoundResult, Server, ids
+from clip_ref.round import Client, DropOut, Leg, RoundResult, Server, ids
 from clip_ref.transcript import MAGIC, Ended, Passed
 from clip_ref.values import ClientId, SigningKey
 
@@ -544,9 +545,7 @@ def test_both_shares(honest: Told) -> None:
 @pytest.mark.parametrize("hardened", [True, False])
 def test_a_key_that_serves_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hardened: bool) -> None:
     """One share of it in each of two rounds would be both."""
-    import recorded
-
-    monkeypatch.setattr(recorded, "le", lambda value, width: value.to_bytes(width, "little") if width < 8 else b"")
+    monkeypatch.setattr(Client, "_draw", lambda client, purpose: digest(purpose.encode(), le(client.me, 4)))
     path = tmp_path / "run"
     made = record(path, [{}, {}], hardened=hardened)
     finding = blames(audit(path=path, directory=made.directory), "AUD-10", A, "has been advertised before")

@@ -229,3 +229,9 @@ def test_the_reader_takes_what_is_just_allowed() -> None:
     assert reader.count(3, "entries") == 3
     assert reader.client("peer") == SERVER - 1
     reader.done()
+
+
+@pytest.mark.rule("CTX-2")
+def test_a_label_is_ascii() -> None:
+    with pytest.raises(PreconditionError, match="CTX-2: a label is ASCII"):
+        digest("größe", ())

@@ -531,3 +531,17 @@ def test_what_a_graph_cannot_do_is_refused(changes: dict[str, Any], policy: dict
     with pytest.raises(ParameterError) as caught:
         Params(**{"clients": 20, "neighbours": 16} | changes, policy=attrs.evolve(OPEN, **policy))
     assert caught.value.rule == rule
+
+
+@pytest.mark.rule("GRA-8", "GRA-9", "GRA-5")
+def test_what_makes_no_sense_is_refused_by_type() -> None:
+    own = graph.OwnTimes(elapsed=(1,), fit=(1,), has_model=True, was_straggler=False)
+    with pytest.raises(PreconditionError, match=r"GRA-8: .* levels take a time each, got 1"):
+        graph.judge(own=own, target=5, params=params_of(), round=9)
+    known = {"clients": 100, "corrupt": 100, "dropped": 100, "security": 40, "failure": 30, "grinding": 0}
+    for name in known:
+        with pytest.raises(PreconditionError, match="GRA-9: numbers of clients, rates and bits are 0 or more"):
+            graph.choose(**known | {name: -1})
+    for outside, count in (([9], 9), ([-1], 9), ([], -1)):
+        with pytest.raises(PreconditionError, match="GRA-5: a position is one of the roster's"):
+            graph.bitmap(positions=outside, count=count)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from profiles import few
 from rounds import (
     LAYOUT,
+    SESSION,
     client_of,
     clients_of,
     directory_of,
@@ -45,7 +46,20 @@ from clip_ref.messages import (
     Unmask,
 )
 from clip_ref.params import Encoding, Params, SecurityLevel
-from clip_ref.round import Assignment, Client, DropOut, Leg, LegCost, RoundResult, Server, State, Work, ids, run_round
+from clip_ref.round import (
+    NO_JOURNAL,
+    Assignment,
+    Client,
+    DropOut,
+    Leg,
+    LegCost,
+    RoundResult,
+    Server,
+    State,
+    Work,
+    ids,
+    run_round,
+)
 from clip_ref.round.journal import MemoryJournal
 from clip_ref.values import ClientId, Digest, Floats
 from clip_ref.verdicts import Reason
@@ -687,6 +701,7 @@ def test_a_client_made_again_from_its_journal_says_the_same(params: Params) -> N
             journal=journal,
             identity=identity,
             directory=directory,
+            session=SESSION,
         )
         for step, message in asked.items():
             answer = getattr(again, step)(message)
@@ -780,6 +795,8 @@ def at_scale(n: int, k: int, *, hardened: bool, drop: bool) -> tuple[Params, Ser
             entropy=u.to_bytes(32, "little"),
             identity=identity_of(u) if hardened else None,
             directory=directory,
+            session=bytes(16),
+            journal=NO_JOURNAL,
         )
         for u in ids(n)
     }
@@ -788,7 +805,7 @@ def at_scale(n: int, k: int, *, hardened: bool, drop: bool) -> tuple[Params, Ser
         return {u: np.full(TINY.size, (u % 7) / 7, dtype=np.float32) for u in assignments}
 
     legs = (Leg.SHARE, Leg.INPUT, Leg.UNMASK)
-    gone = {u: DropOut(legs[u // 10 % 3], bool(u % 2)) for u in ids(n) if u % 10 == 3} if drop else {}
+    gone = {u: DropOut(legs[u // 10 % 3], bool(u % 2)) for u in ids(n) if u % 20 == 3} if drop else {}
     return params, server, run_round(server=server, clients=clients, train=update, drop_outs=gone)
 
 
@@ -801,6 +818,7 @@ SCALES = [20, 50, 100, 200, *(pytest.param(n, marks=pytest.mark.slow) for n in (
 def test_what_a_client_pays_depends_on_k(n: int, hardened: bool) -> None:
     """Exactly, for every client that stays; of n nothing but a bit in each of two bitmaps, and the proofs' ⌈log₂ n⌉.
 
+    A twentieth vanishes: of 2000 neighbourhoods of 17 some would keep fewer than t = 11 if it were a tenth.
     And T* that comes of the round is within one bucket of the exact one over the survivors.
     """
     k = 16

@@ -459,3 +459,9 @@ def test_vector_the_threshold_is_exact_where_floats_are_not() -> None:
     """Ratios 1 and 1 − 2⁻⁵⁸; the pooled mean is 1 − 2⁻⁵⁹, between them. In float64 all three are 1."""
     scores = LayerScores("layer", np.array([2**58, 2**58 - 1]), np.array([2**58, 2**58]))
     assert invariant(scores=scores, threshold=1000).tolist() == [False, True]
+
+
+@pytest.mark.rule("INV-8")
+def test_each_neuron_has_a_change_and_a_scale() -> None:
+    with pytest.raises(PreconditionError, match="INV-8: layer hidden has 2 changes and 3 scales"):
+        LayerScores("hidden", np.ones(2, dtype=np.int64), np.ones(3, dtype=np.int64))

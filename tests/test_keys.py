@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from profiles import few
 
 from clip_ref.canonical import RoundContext
-from clip_ref.errors import SERVER, ContributionError
+from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.keys import (
     LOW_ORDER,
     NO_IDENTITIES,
@@ -349,7 +349,7 @@ def _directory(*clients: int) -> Directory:
 def test_signatures_are_rfc_8032(secret: str, public: str, text: str, signature: str) -> None:
     key = SigningKey(bytes.fromhex(secret))
     assert identity_key(key).hex() == public
-    assert sign(secret=key, statement=Digest(bytes.fromhex(text))).hex() == signature
+    assert key.handle.sign(bytes.fromhex(text)).hex() == signature  # of a length that `sign` refuses: KEY-7
 
 
 @pytest.mark.rule("KEY-7", "KEY-9")
@@ -416,3 +416,24 @@ def test_nobody_is_known_without_a_directory() -> None:
         with pytest.raises(ContributionError, match="no pinned directory") as caught:
             directory.verify(signer=signer, signature=good, statement=STATEMENT)
         assert (caught.value.rule, caught.value.culprit, caught.value.field) == ("KEY-9", signer, "signature")
+
+
+@pytest.mark.rule("KEY-7", "KEY-9")
+@pytest.mark.parametrize("length", [0, 31, 33, 64, 10**6])
+def test_nothing_but_a_digest_is_signed_or_verified(length: int) -> None:
+    """Not even where the library's own signature over it would be good."""
+    secret, statement = SigningKey(b"k" * 32), Digest(bytes(length))
+    directory = Directory({ONE: identity_key(secret)})
+    with pytest.raises(PreconditionError, match=f"KEY-7: a digest of 32 bytes is signed, .* got {length} bytes"):
+        sign(secret=secret, statement=statement)
+    with pytest.raises(PreconditionError, match="KEY-7"):
+        directory.verify(signer=ONE, signature=secret.handle.sign(statement), statement=statement)
+
+
+@pytest.mark.rule("KEY-6")
+def test_a_purpose_is_ascii() -> None:
+    known: dict[str, Any] = {"shared": bytes(32), "ctx": CTX, "purpose": "größe", "sender": ONE, "receiver": TWO}
+    with pytest.raises(PreconditionError, match="KEY-6: a purpose is ASCII"):
+        seal(b"plain", **known)
+    with pytest.raises(PreconditionError, match="KEY-6: a purpose is ASCII"):
+        unseal(bytes(21), **known)

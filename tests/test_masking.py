@@ -3,6 +3,7 @@
 import hashlib
 import tracemalloc
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import plain
@@ -294,3 +295,20 @@ def test_nobody_survives_and_drops_out() -> None:
     with pytest.raises(PreconditionError, match="cannot have survived and dropped out") as caught:
         unmask(ring=R32, total=np.zeros(3, dtype=np.uint32), self_seeds=[], dangling={(ONE, ONE): _seed("pair")})
     assert caught.value.rule == "MSK-7"
+
+
+@pytest.mark.rule("MSK-4", "MSK-5")
+def test_an_update_that_is_given_up_is_masked_where_it_stands() -> None:
+    """To the same vector; without `overwrite` it stays as it is."""
+    update = np.arange(100_000, dtype="<u4")
+    update.flags.writeable = False
+    before = update.copy()
+    known: dict[str, Any] = {"ring": Ring(32), "self_seed": Seed(b"b" * 32), "sender": ClientId(1)}
+    pairs = {ClientId(0): Seed(b"p" * 32), ClientId(2): Seed(b"q" * 32)}
+    copied = mask(update=update, pair_seeds=pairs, **known)
+    assert update.tolist() == before.tolist()
+    assert copied is not update
+    there = mask(update=update, pair_seeds=pairs, overwrite=True, **known)
+    assert there is update
+    assert there.tolist() == copied.tolist() != before.tolist()
+    assert not there.flags.writeable

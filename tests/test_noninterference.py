@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -29,7 +30,7 @@ from clip_ref.errors import ClipError, ContributionError
 from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import MaskedInput, TimeRecord, Unmask
 from clip_ref.params import Params
-from clip_ref.round import Assignment, Client, DropOut, Leg, RoundResult, Server, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, DropOut, Leg, RoundResult, Server, ids, run_round
 from clip_ref.values import ClientId, Floats, Ring, RingVector, Seed
 
 N, T = 5, 3
@@ -115,6 +116,8 @@ def view_of(
             entropy=digest(b"coins", le(coins, 8), le(u, 4)),
             identity=identity_of(u) if params.hardened else None,
             directory=faulty.directory(N) if params.hardened else NO_IDENTITIES,
+            session=faulty.SESSION,
+            journal=NO_JOURNAL,
         )
         for u in ids(N)
     }
@@ -216,6 +219,24 @@ OF_RECORDS = {
     },
 }
 """(2), where records differ too. All else is equal: public keys, commitments to b_u, ids and counts, revealed shares, w_i."""
+
+
+def closed_list(column: int, *depends: str) -> set[str]:
+    """The fields on the page *Threat model* that differ if one of these does: column 1 for `basic`, 2 for `hardened`."""
+    page = (Path(__file__).parent.parent / "spec" / "threat-model.md").read_text("utf-8")
+    _, found = page.split("<!-- closed list -->")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in found.strip().split("\n\n")[0].split("\n")
+    ]
+    assert rows[0][:3] == ["field", "at `basic`", "at `hardened`"]
+    assert all(set(row[1:3]) <= {"updates", "records", ""} for row in rows[2:])
+    return {row[0].strip("`") for row in rows[2:] if row[column] in depends}
+
+
+def test_the_page_has_the_closed_list() -> None:
+    for hardened, column in ((False, 1), (True, 2)):
+        assert closed_list(column, "updates") == OF_UPDATES[hardened]
+        assert closed_list(column, "updates", "records") == OF_RECORDS[hardened]
 
 
 @attrs.define
@@ -436,6 +457,17 @@ def test_other_updates_with_the_same_sum_give_the_same_transcript(params: Params
     assert first.entries == second.entries
     with Pads(params.encoding.ring, 9).in_place():
         assert vectors(view_of(params, two, schedule)) != vectors(first)  # with the same pads it is another one
+
+
+@pytest.mark.rule("AGR-1", "AGR-3", "CTX-4", "BRO-2")
+@LEVELS
+def test_all_that_is_on_the_closed_list_does_differ(params: Params) -> None:
+    """(2) The list is no longer than it has to be."""
+    one, two = two_worlds()
+    first = view_of(params, one, A_SCHEDULE)
+    assert differing(first, view_of(params, two, A_SCHEDULE)) == OF_RECORDS[params.hardened]
+    updates = {u: attrs.evolve(profile, values=two[u].values) for u, profile in one.items()}
+    assert differing(first, view_of(params, updates, A_SCHEDULE)) == OF_UPDATES[params.hardened]
 
 
 # (4) Controls: the same checks, on something that does leak

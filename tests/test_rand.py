@@ -409,3 +409,17 @@ def test_a_permutation_of_something_else_is_refused(entropy: int, length: int) -
     with pytest.raises(PreconditionError, match="32 bytes of entropy and a length below") as caught:
         permutation(entropy=bytes(entropy), purpose="p", length=length)
     assert caught.value.rule == "RND-5"
+
+
+@pytest.mark.rule("RND-3", "RND-6")
+@pytest.mark.parametrize("length", [-1, -(2**31)])
+def test_a_negative_length_is_refused(length: int) -> None:
+    with pytest.raises(PreconditionError, match="RND-3: a mask has a length of 0 or more"):
+        expand(seed=Seed(bytes(32)), ring=Ring(32), length=length)
+    with pytest.raises(PreconditionError, match="RND-6: a keystream has a length of 0 or more"):
+        random_bytes(seed=Seed(bytes(32)), length=length)
+    assert (
+        len(expand(seed=Seed(bytes(32)), ring=Ring(32), length=0))
+        == len(random_bytes(seed=Seed(bytes(32)), length=0))
+        == 0
+    )

@@ -1,5 +1,6 @@
 """The round: that the sum is exact whoever vanishes, that both machines refuse what is out of order, and what it costs."""
 
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -37,7 +38,7 @@ from rounds import (
     weight_of,
 )
 
-from clip_ref.agreement import record_commitment, seed_commitment, share_commitment
+from clip_ref.agreement import record_commitment, seed_commitment, share_commitment, signed
 from clip_ref.canonical import model_digest
 from clip_ref.errors import SERVER, ClipError, ContributionError, ParameterError, PreconditionError, RoundAborted
 from clip_ref.identification import Reason
@@ -51,6 +52,7 @@ from clip_ref.messages import (
     Consistent,
     Deliver,
     Envelope,
+    Header,
     MaskedInput,
     Open,
     Roster,
@@ -61,7 +63,8 @@ from clip_ref.messages import (
 from clip_ref.oracle.strategies import rosters
 from clip_ref.params import NO_PRUNING, PAPER_POLICY, Mean, Params, PruningPolicy, Score, Selection
 from clip_ref.round import Assignment, Client, DropOut, Leg, LegCost, RoundResult, Server, State, Work, ids, run_round
-from clip_ref.round.journal import MemoryJournal
+from clip_ref.round.client import past_rounds
+from clip_ref.round.journal import NO_JOURNAL, MemoryJournal
 from clip_ref.transcript import Transcript
 from clip_ref.values import NO_DIGEST, ClientId, Digest, Floats, RoundNumber, Seed
 from clip_ref.wire import HEADER_BYTES
@@ -401,11 +404,12 @@ def other(context: Any, **changes: Any) -> Open:
 
 
 def refused(client: Client, step: str, message: ServerMessage, rule: str, culprit: int, field: str) -> None:
-    """It names the rule, whose fault it is and the field; and takes no further part, not even for the right message."""
+    """It names the rule, whose fault it is and the field; and takes no further part, not even for the right message. Only an
+    `Open` that is refused uses nothing up."""
     with pytest.raises(ContributionError) as caught:
         getattr(client, step)(message)
     assert (caught.value.rule, caught.value.culprit, caught.value.field) == (rule, culprit, field)
-    for later in STEPS[STEPS.index(step) :]:
+    for later in STEPS[STEPS.index(step) + (step == "open") :]:
         with pytest.raises(PreconditionError, match="ROU-3: client 1 expects"):
             getattr(client, later)(update_of(ME, LAYOUT.size) if later == "masked_input" else message)
 
@@ -456,6 +460,121 @@ def test_rounds_of_a_session_only_move_on(last: int | None, round: int, session:
         assert client.open(message).sender == ME
     else:
         refused(client, "open", message, "ROU-4", SERVER, "round")
+
+
+@pytest.mark.rule("ROU-4", "ROU-3", "ROU-16")
+@LEVELS
+def test_an_open_that_is_refused_uses_nothing_up(params: Params) -> None:
+    """Nothing is answered, written or derived; the client takes the right one afterwards, of the same round too, also after a
+    restart, and says what it would have said at first."""
+    there = walk(Leg.ADVERTISE, params=params)
+    wrong = [other(there.open.context, **{field: Digest(b"?" * 32)}) for field in ("config", "directory")]
+    wrong.append(other(there.open.context, round=RoundNumber(0)))
+    if params.hardened:
+        wrong.append(other(there.open.context, session=bytes(16)))
+    directory, journal = directory_of(params, everyone(params)), MemoryJournal()
+    record = record_of(time_of(ME, False), weight=weight_of(ME))
+    client = client_of(ME, params, record, directory, journal=journal)
+    begun = journal.entries()
+    for _ in range(2):
+        for message in wrong:
+            with pytest.raises(ContributionError):
+                client.open(message)
+            with pytest.raises(PreconditionError, match="ROU-3: client 1 expects open"):
+                client.roster(walk(Leg.SHARE, params=params).roster)
+        assert journal.entries() == begun
+        assert past_rounds(journal) == {}
+        assert not hasattr(client, "_mask_secret")
+        identity = identity_of(ME) if params.hardened else None
+        client = Client.restored(
+            me=ME,
+            params=params,
+            layout=LAYOUT,
+            history=models()[1],
+            journal=journal,
+            identity=identity,
+            directory=directory,
+            session=SESSION,
+        )
+    assert client.open(there.open) == walk(Leg.SHARE, params=params).adverts[ME]
+    assert past_rounds(journal) == {SESSION: 3}
+    with pytest.raises(ContributionError, match="ROU-3"):
+        client.open(wrong[0])  # now there is one that was taken
+
+
+@pytest.mark.rule("ROU-22")
+def test_at_hardened_a_client_is_of_one_session_and_has_a_journal_or_none_knowingly() -> None:
+    known: dict[str, Any] = {
+        "params": HARDENED,
+        "identity": identity_of(ME),
+        "directory": directory_of(HARDENED, everyone(HARDENED)),
+    }
+    assert made(**known).me == ME
+    with pytest.raises(PreconditionError, match="ROU-22: security level `hardened` takes the session"):
+        made(**known, session=None)
+    with pytest.raises(PreconditionError, match="ROU-22: security level `hardened` takes a journal, or NO_JOURNAL"):
+        made(**known, journal=None)
+    for session in (b"", bytes(15), bytes(17)):
+        for more in (known, {}):
+            with pytest.raises(PreconditionError, match="CTX-3: a session id is 16 bytes"):
+                made(**more, session=session)
+    context = walk(Leg.ADVERTISE, params=HARDENED).open.context
+    refused(made(**known), "open", other(context, session=bytes(16)), "ROU-22", SERVER, "session")
+    assert made(**known, journal=MemoryJournal()).open(Open(context)) == made(**known).open(Open(context))
+
+
+@pytest.mark.rule("ROU-22")
+def test_at_basic_any_session_will_do_unless_one_is_named() -> None:
+    context = walk(Leg.ADVERTISE).open.context
+    for session in (SESSION, bytes(16)):
+        assert made().open(other(context, session=session)).sender == ME
+    refused(made(session=SESSION), "open", other(context, session=bytes(16)), "ROU-22", SERVER, "session")
+
+
+@pytest.mark.rule("ROU-23", "ROU-3")
+@LEVELS
+def test_the_same_entropy_under_another_announcement_gives_other_secrets(params: Params) -> None:
+    """Every field of the context counts: keys, b_u, shares, the record's random bytes; under the same one all are the same."""
+    context = walk(Leg.ADVERTISE, params=params).open.context
+    announced: list[dict[str, Any]] = [
+        {},
+        {"session": b"another session."},
+        {"round": RoundNumber(4)},
+        {"model": Digest(b"m" * 32)},
+        {"history": Digest(b"h" * 32)},
+        {"target": 7},
+    ]
+
+    def secrets(changes: dict[str, Any]) -> list[bytes]:
+        record = record_of(time_of(ME, False), weight=weight_of(ME))
+        session = changes.get("session", SESSION)
+        client = client_of(ME, params, record, directory_of(params, everyone(params)), session=session)
+        client.open(other(context, **changes))
+        purposes = ("mask key shares", "self mask shares")
+        return [
+            client._channel_secret.data,
+            client._mask_secret.data,
+            client._self_seed.data,
+            client._record.entropy,
+            *(client._draw(purpose) for purpose in purposes),
+        ]
+
+    found = [secret for changes in announced for secret in secrets(changes)]
+    assert len(set(found)) == 6 * len(announced)
+    assert secrets({}) == found[:6]
+
+
+@pytest.mark.rule("ROU-23", "RND-1")
+def test_a_clients_secrets_are_pinned() -> None:
+    """HKDF-SHA256 worked out by the standard library: salt ctx₀, the purpose's label and the id in the info."""
+    there = walk(Leg.SHARE)
+    client, ctx0 = there.clients[ME], there.open.context.ctx0()
+    entropy = digest(b"test entropy", le(0, 8), le(ME, 4))
+    extracted = hmac.digest(ctx0, entropy, "sha256")
+    for use, found in (("channel key", client._channel_secret.data), ("self mask seed", client._self_seed.data)):
+        label = b"clip-ref/v1/client " + use.encode()
+        info = le(len(label), 4) + label + le(ME, 4)
+        assert found == hmac.digest(extracted, info + b"\x01", "sha256")
 
 
 @pytest.mark.rule("ROU-4", "IDN-9")
@@ -544,12 +663,20 @@ def test_a_roster_with_an_id_that_the_directory_lacks_is_the_servers_fault() -> 
 
 @pytest.mark.rule("ROU-5", "AGR-4", "CTX-3")
 def test_a_bundle_of_another_round_is_refused() -> None:
-    """With the same keys and a signature of its own: a replay."""
+    """A replay; and the very bundle of this round, signed by its owner for the next."""
     later = walk(Leg.SHARE, params=HARDENED, state=state_of(round=4))
     there = walk(Leg.SHARE, params=HARDENED)
     bundles = list(there.roster.bundles)
-    assert later.roster.bundles[PEER].mask_key == bundles[PEER].mask_key
+    assert later.roster.bundles[PEER].mask_key != bundles[PEER].mask_key
     bundles[PEER] = later.roster.bundles[PEER]
+    refused(there.clients[ME], "roster", Roster(tuple(bundles)), "KEY-9", PEER, "signature")
+    there = walk(Leg.SHARE, params=HARDENED)
+    bundles[PEER] = signed(
+        message=there.roster.bundles[PEER],
+        header=Header(SESSION, RoundNumber(4), PEER),
+        context=later.open.context.ctx0(),
+        secret=identity_of(PEER),
+    )
     refused(there.clients[ME], "roster", Roster(tuple(bundles)), "KEY-9", PEER, "signature")
 
 
@@ -653,8 +780,11 @@ def test_what_a_peer_did_not_commit_to_is_refused(what: str) -> None:
 @pytest.mark.rule("ROU-6", "CTX-4")
 @pytest.mark.parametrize("what", ["round", "session", "to another", "own"])
 @LEVELS
-def test_replayed_and_reflected_envelopes_are_refused(what: str, params: Params) -> None:
+def test_replayed_and_reflected_envelopes_are_refused(
+    what: str, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of another round or session with the very same keys; meant for somebody else; or its own, sent back."""
+    monkeypatch.setattr(Client, "_draw", draw_from_entropy_alone)
     there, state = walk(Leg.INPUT, params=params), state_of()
     message = there.deliver[ME]
     if what == "round":
@@ -668,6 +798,11 @@ def test_replayed_and_reflected_envelopes_are_refused(what: str, params: Params)
     else:
         envelopes = (attrs.evolve(there.shares[ME].envelopes[0], peer=ClientId(0)), *message.envelopes[1:])
     refused(there.clients[ME], "deliver", attrs.evolve(message, envelopes=envelopes), "KEY-6", 0, "shares")
+
+
+def draw_from_entropy_alone(client: Client, purpose: str) -> bytes:
+    """Without ROU-23: the same keys in every round, to see what the contexts are worth by themselves."""
+    return digest(client._entropy, purpose.encode())
 
 
 def relayed(sent: Mapping[ClientId, ShareKeys], receiver: ClientId, model: Floats) -> Deliver:
@@ -701,6 +836,9 @@ def test_a_victim_of_another_announcement_is_cut_off(what: str, params: Params) 
     there = walk(Leg.ADVERTISE, params=params)
     values: dict[str, Any] = {"session": bytes(16), "round": RoundNumber(9)}
     lie = other(there.open.context, **{what: values.get(what, b"?" * 32)})
+    if params.hardened and what == "session":
+        refused(there.clients[ME], "open", lie, "ROU-22", SERVER, "session")
+        return
     roster = Roster(tuple(c.open(lie if u == ME else there.open) for u, c in there.clients.items()))
     if params.hardened:
         refused(there.clients[ME], "roster", roster, "KEY-9", 0, "signature")
@@ -883,6 +1021,7 @@ def test_a_client_made_again_from_its_journal_says_the_same(params: Params) -> N
             journal=journal,
             identity=identity_of(ME) if params.hardened else None,
             directory=directory,
+            session=SESSION,
         )
         for step in list(asked)[1:steps]:
             if step not in ("deliver", "open"):
@@ -949,6 +1088,8 @@ def test_a_bad_update_may_be_replaced_but_a_good_one_not(params: Params) -> None
 
 def made(**changes: Any) -> Client:
     basis: dict[str, Any] = {"me": ME, "params": BASIC, "record": record_of(1), "history": None, "entropy": bytes(32)}
+    if changes.get("params", BASIC).hardened:
+        basis |= {"session": SESSION, "journal": NO_JOURNAL}
     return Client(layout=LAYOUT, **(basis | changes))
 
 
@@ -1422,7 +1563,8 @@ def test_weight_at_a_level_without_history_is_refused(params: Params) -> None:
         state = State(bytes(16), RoundNumber(1), models()[0], history)
         directory = directory_of(params, everyone(params))
         server = InTransit(params=params, layout=LAYOUT, state=state, directory=directory, up=lying)
-        clients = clients_of(params, everyone(params))
+        more: dict[str, Any] = {"session": state.session} if params.hardened else {}
+        clients = clients_of(params, everyone(params), **more)
         if history is None:
             with pytest.raises(PreconditionError, match="ROU-13"):
                 run_round(server=server, clients=clients, train=train)

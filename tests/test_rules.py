@@ -164,3 +164,40 @@ def test_the_page_says_what_is_missing(project: Callable[..., Any]) -> None:
     assert "missing" not in good
     assert "- ABC-1 has no test" in bad
     assert "| [ABC-1](step.md#ABC-1) | `step.one` | **none** |" in bad
+
+
+MARKED = """import pytest
+
+@pytest.mark.rule("ABC-1")
+def test_one(): ...
+
+@pytest.mark.rule("ABC-1", "ABC-2")
+def test_two(): ...
+
+@pytest.mark.rule("ABC-12")
+def test_three(): ...
+
+@pytest.mark.parametrize("x", [1, pytest.param(2, marks=pytest.mark.rule("ABC-3"))])
+def test_four(x): ...
+
+def test_five(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "run"),
+    [
+        ((), 6),
+        (("ABC-1",), 2),
+        (("ABC-2",), 1),
+        (("ABC-3",), 1),
+        (("ABC-1", "ABC-12"), 3),
+        (("ABC",), 0),
+    ],
+)
+def test_the_option_runs_what_carries_a_rule(pytester: pytest.Pytester, asked: tuple[str, ...], run: int) -> None:
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text("utf-8"))
+    pytester.makeini("[pytest]\nmarkers = rule: rules")
+    pytester.makepyfile(MARKED)
+    found = pytester.runpytest("-p", "no:randomly", *(f"--rule={rule}" for rule in asked))
+    found.assert_outcomes(passed=run, deselected=6 - run)

@@ -13,7 +13,7 @@ from clip_ref.errors import SERVER, RoundAborted
 from clip_ref.keys import Directory, identity_key
 from clip_ref.messages import TimeRecord
 from clip_ref.params import Encoding, Params, SecurityLevel
-from clip_ref.round import Assignment, Client, DropOut, Leg, Server, State, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, DropOut, Leg, Server, State, ids, run_round
 from clip_ref.values import ClientId, Floats, Ring, RoundNumber, Seed, SigningKey
 from peers.measure import Clock
 from peers.work import EXAMPLES, Costs, Task
@@ -72,7 +72,7 @@ def run(task: Task, *, security: SecurityLevel = SecurityLevel.HARDENED, stage_o
     record = TimeRecord(True, True, False, 100, 0, 100, 100, (1000,) * len(params.policy.grid), EXAMPLES, b"")
     identities = {u: SigningKey(os.urandom(32)) for u in ids(task.clients)} if params.hardened else {}
     directory = Directory({u: identity_key(secret) for u, secret in identities.items()})
-    clients = {}
+    clients, session = {}, os.urandom(16)
     for u in ids(task.clients):
         entropy = os.urandom(32)
         with clock.span((u, 0)):
@@ -85,10 +85,12 @@ def run(task: Task, *, security: SecurityLevel = SecurityLevel.HARDENED, stage_o
                 entropy=entropy,
                 identity=identities.get(u),
                 directory=directory,
+                session=session,
+                journal=NO_JOURNAL,
             )
         clients[u] = cast("Client", _Timed(client, clock, u))
     with clock.span("server"):
-        state = State(os.urandom(16), RoundNumber(1), model)
+        state = State(session, RoundNumber(1), model)
         bare = Server(params=params, layout=layout, state=state, directory=directory)
     server = cast("Server", _Timed(bare, clock, None))
     dropped = ids(task.clients)[task.clients - task.dropped :]

@@ -29,7 +29,7 @@ from clip_ref.messages import (
 from clip_ref.params import Params, PruningPolicy, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import Assignment, Client, Server, State
-from clip_ref.round.journal import Journal
+from clip_ref.round.journal import NO_JOURNAL, Journal
 from clip_ref.values import (
     ClientId,
     Digest,
@@ -158,7 +158,8 @@ class Fleet:
             entropy=secret(self.seed, "entropy", u, fresh),
             identity=self.identities.get(u),
             directory=self.directory,
-            journal=journal,
+            session=SESSION,
+            journal=NO_JOURNAL if journal is None else journal,
         )
 
     def clients(self, kind: type[Client] = Client, *, fresh: int = 0) -> dict[ClientId, Client]:

@@ -11,6 +11,7 @@ from clip_ref.attacks.outcome import Attack, Outcome
 from clip_ref.attacks.stage import (
     BASIC,
     HARD,
+    SESSION,
     Fleet,
     Hoarder,
     Ints,
@@ -250,6 +251,7 @@ def _restarted(fleet: Fleet, u: ClientId, journal: MemoryJournal | None) -> Clie
         journal=journal,
         identity=fleet.identities[u],
         directory=fleet.directory,
+        session=SESSION,
     )
 
 

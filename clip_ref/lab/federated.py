@@ -33,7 +33,7 @@ from clip_ref.layout import Kept, Layout, kept_count
 from clip_ref.messages import TimeRecord
 from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, Score, SecurityLevel
 from clip_ref.rand import derive
-from clip_ref.round import Assignment, Client, RoundResult, Server, State, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, RoundResult, Server, State, run_round
 from clip_ref.round.cost import Leg
 from clip_ref.round.driver import Observer
 from clip_ref.scores import LayerScores, invariant
@@ -540,6 +540,8 @@ class Run:
             "entropy": self._draw("entropy", number & 0xFFFFFFFF, number >> 32, client),
             "identity": self._identities.get(client),
             "directory": self.directory,
+            "session": self.state.session,
+            "journal": NO_JOURNAL,
         }
         if self._method.watches:
             return ToldClient(told=self._told, **usual)

@@ -826,8 +826,16 @@ SlotsNotAddedUp, AGG-2, missing check
     Each weight is held against the limit, but not their sum.
     A sum that nobody's weights can come to is taken.
 
+SlotsHeldAgainstAll, AGG-2, missing check
+    The sum's weights are held against n · weight_max, however few clients are in it.
+    A sum over few that is unmasked wrongly, or that somebody made up, passes.
+
+SlotsBelowSurvivors, AGG-2, missing check
+    A sum may weigh less than it has clients.
+    Means are divided by less than the least that their clients weigh.
+
 SlotLimitExclusive, AGG-2, edge case
-    A weight of exactly n · weight_max is refused.
+    A weight of exactly |U3| · weight_max is refused.
     Rounds in which everybody has the largest weight fail.
 
 WholeWeightUnderLevels, AGG-3, integrity
@@ -870,8 +878,12 @@ HistogramNotChecked, AGG-8, missing check
     The time histogram may count any number of clients.
     One client that lies sets T*.
 
+HistogramHeldAgainstAll, AGG-8, missing check
+    The histogram is held against n, however few clients are in the sum.
+    Clients that lie add times of clients that are not there, and move T*.
+
 HistogramLimitExclusive, AGG-8, edge case
-    A histogram of n clients is refused.
+    A histogram of |U3| clients is refused.
     Rounds without drop-outs fail.
 
 EmptyHistogramRefused, AGG-8, edge case
@@ -909,6 +921,22 @@ DirectoryNotChecked, ROU-4, missing check
 AnyRound, ROU-4, confidentiality
     A round of any number is taken part in.
     A server repeats a round with another history, and takes the difference of the two sums.
+
+RefusedOpenUsesUp, ROU-4, edge case
+    A client that refused an `Open` takes no other one.
+    Whoever gets a forged one to it first keeps it out of the round.
+
+AnySession, ROU-22, confidentiality
+    At `hardened` a client takes part in whatever session is announced.
+    A server begins at any round number, on any model and history, with a session of its own.
+
+SessionNotAsked, ROU-22, missing check
+    At `hardened` a client can be made without a session.
+    It takes part in any, and nobody decided that.
+
+SecretsFromEntropyAlone, ROU-23, confidentiality
+    Keys, masks and shares follow from the entropy alone, whatever is announced.
+    Entropy that is used twice gives two rounds the same keys: one share of a secret in each of them is both.
 
 HasModelAlways, ROU-4, integrity
     A client says that it has the history, whatever it has.

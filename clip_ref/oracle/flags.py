@@ -1130,6 +1130,13 @@ _ALL: Final = (
         "No signature is accepted elsewhere.",
     ),
     Flag(
+        "AnythingSigned",
+        "integrity",
+        "KEY-7",
+        "Signs whatever it is given, of any length.",
+        "Whoever gets bytes of its own signed can pass the signature off as one over another message.",
+    ),
+    Flag(
         "SignatureUnchecked",
         "integrity",
         "KEY-9",

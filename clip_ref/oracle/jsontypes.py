@@ -188,6 +188,8 @@ def from_json(found: Json, hint: Any, *, name: str = "inputs") -> Any:
             raise malformed(name, f"must be an object of {', '.join(hints)}")
         return hint(**{key: from_json(found[key], inner, name=f"{name}.{key}") for key, inner in hints.items()})
     if isinstance(hint, type) and issubclass(hint, StrEnum):
+        if found not in list(hint):
+            raise malformed(name, f"must be one of {', '.join(hint)}")
         return hint(found)
     if type(found) is not hint or (hint is int and abs(found) >= SAFE):
         raise malformed(name, f"must be of type {getattr(hint, '__name__', hint)}")

@@ -30,6 +30,7 @@ from clip_ref.oracle.operations.round import LEGS, Event, Happening, Step, Told,
 from clip_ref.params import Params
 from clip_ref.round import Assignment, Client, Server, State
 from clip_ref.round.client import sizes
+from clip_ref.round.journal import NO_JOURNAL
 from clip_ref.values import NO_DIGEST, ClientId, Digest, Floats, SigningKey
 
 Kind = type[Advertise] | type[ShareKeys] | type[MaskedInput] | type[Consistent] | type[Unmask]
@@ -137,6 +138,7 @@ class Play:
             "entropy": entrant.entropy,
             "identity": entrant.identity,
             "directory": dict(self.directory),
+            "session": self.state.session if self.params.hardened else None,
         }
         return {**known, "script": self.script(client)} | changed
 
@@ -218,6 +220,8 @@ def _client(out: Play, me: ClientId, directory: Directory) -> Client:
         entropy=entrant.entropy,
         identity=None if entrant.identity is None else SigningKey(entrant.identity),
         directory=directory,
+        session=out.state.session if out.params.hardened else None,
+        journal=NO_JOURNAL,
     )
 
 

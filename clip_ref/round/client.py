@@ -1,8 +1,9 @@
-"""The client's side of a round.   Spec: round, rules ROU-3..ROU-8, ROU-16, ROU-18, ROU-20, ROU-21.
+"""The client's side of a round.   Spec: round, rules ROU-3..ROU-8, ROU-16, ROU-18, ROU-20..ROU-23.
 
 A `Client` passes data between the steps, in the order of the round, and refuses whatever is out of order. It draws nothing:
-all of its randomness comes from 32 bytes of entropy, fresh for each round, that its caller provides. So its answers follow
-from what it was sent, and a client that is made again after a restart, and fed the same, says the same.
+all of its randomness comes from 32 bytes of entropy, fresh for each round, that its caller provides, and from the context
+that was announced. So its answers follow from what it was sent, and a client that is made again after a restart, and fed the
+same, says the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ from clip_ref import (
     wire,
 )
 from clip_ref.aggregation import holder_weights, scaled_among
-from clip_ref.canonical import Reader, RoundContext, Writer, mask_context, model_digest
+from clip_ref.canonical import SESSION_BYTES, Reader, RoundContext, Writer, mask_context, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
 from clip_ref.keys import NO_IDENTITIES, Directory
@@ -55,7 +56,7 @@ from clip_ref.messages import (
 from clip_ref.params import Params, SlackSeed
 from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
-from clip_ref.round.journal import Journal
+from clip_ref.round.journal import NO_JOURNAL, Journal, NoJournal
 from clip_ref.round.state import config_digest
 from clip_ref.scores import LayerScores
 from clip_ref.values import (
@@ -148,14 +149,16 @@ class Client:
         entropy: bytes,
         identity: SigningKey | None = None,
         directory: Directory = NO_IDENTITIES,
-        journal: Journal | None = None,
+        session: bytes | None = None,
+        journal: Journal | NoJournal | None = None,
     ) -> None:
         """A client about to take part in a round.
 
         `record` is its time record; `has_model` and `entropy` in it are set here. `history` is the model it has kept from
         before, float32[d]. `entropy` is 32 bytes, secret, never used for another round. `identity` and `directory` are
-        needed at security level `hardened`. `journal` is written before every answer, and says which rounds are past;
-        to go on after a restart, use `restored`.
+        needed at security level `hardened`. So are `session`, the one session of which an `Open` is taken, and `journal`
+        (ROU-22); without them, at `basic`, any session will do and no rounds are remembered. `journal` is written before every
+        answer, and says which rounds are past; `NO_JOURNAL` has it that there is none. To go on after a restart: `restored`.
         """
         params.check_client_id(me)
         if len(entropy) != 32:
@@ -167,21 +170,23 @@ class Client:
                 )
         elif identity is not None or directory.keys:
             raise PreconditionError(rule="ROU-18", detail="security level `basic` has no identities")
+        self._session = _checked_session(session, params)
+        if params.hardened and journal is None:
+            raise PreconditionError(
+                rule="ROU-22", detail="security level `hardened` takes a journal, or NO_JOURNAL to keep none knowingly"
+            )
         self.me = me
         self.work: dict[Leg, Work] = {}
         self.masking_work = Work()
         self._params, self._layout, self._sizes = params, layout, sizes(params=params, layout=layout)
         self._record, self._history, self._entropy = record, history, entropy
         self._identity, self._directory = identity, directory
-        self._channel_secret = SecretKey(self._draw("channel key"))
-        self._mask_secret = SecretKey(self._draw("mask key"))
-        self._self_seed = Seed(self._draw("self mask seed"))
         self._next = "open"
         self._answered: dict[str, tuple[object, object]] = {}
-        self._journal = journal
-        self._past = past_rounds(journal)
-        if journal is not None:
-            journal.begin(("begin", _begin(entropy, record, self._past, history)))
+        self._journal = None if journal is NO_JOURNAL else journal
+        self._past = past_rounds(self._journal)
+        if self._journal is not None:
+            self._journal.begin(("begin", _begin(entropy, record, self._past, history)))
 
     @classmethod
     def restored(
@@ -194,6 +199,7 @@ class Client:
         journal: Journal,
         identity: SigningKey | None = None,
         directory: Directory = NO_IDENTITIES,
+        session: bytes | None = None,
     ) -> "Client":
         """ROU-16: the client that wrote `journal`, where it stood: it can answer nothing else than it may have answered.
 
@@ -216,6 +222,8 @@ class Client:
             entropy=entropy,
             identity=identity,
             directory=directory,
+            session=session,
+            journal=NO_JOURNAL,
         )
         client._past = past
         for number, (step, data) in enumerate(entries[1:], start=2):
@@ -228,16 +236,17 @@ class Client:
                     message = wire.decode(data, expected=header, kind=kind, sizes=size)
                     getattr(client, step)(message)
             except ContributionError as error:
-                if number < len(entries):
+                if number < len(entries) or step == "open":
                     raise PreconditionError(
                         rule="ROU-16",
                         detail=f"client {me} answered a message in this round that it now refuses: {error}",
-                    ) from None  # the last message it may have refused then, too
+                    ) from None  # the last message it may have refused then, too, unless that was an `Open`
         client._journal = journal
         return client
 
     def _draw(self, purpose: str) -> bytes:
-        return derive(secret=self._entropy, salt=b"", purpose=f"client {purpose}", ids=(self.me,))
+        """ROU-23: 32 bytes that follow from the entropy and from what was announced: under another context, other ones."""
+        return derive(secret=self._entropy, salt=self._ctx0, purpose=f"client {purpose}", ids=(self.me,))
 
     def _once(self, step: str, following: str, given: ServerMessage | Floats, answer: Callable[[], _Answer]) -> _Answer:
         """ROU-3: every step is taken once and in order, after it is written down; the same question has the same answer.
@@ -283,11 +292,15 @@ class Client:
         return agreement.signed(message=message, header=header, context=context, secret=self._identity)
 
     def open(self, message: Open) -> Advertise:
-        """ROU-4: check what the server announces, and advertise two fresh keys."""
+        """ROU-4: check what the server announces, and advertise two fresh keys. An `Open` that is refused uses nothing up."""
+        if self._next == "open":
+            self._check_open(message.context)
         return self._once("open", "roster", message, lambda: self._open(message))
 
-    def _open(self, message: Open) -> Advertise:
-        context = message.context
+    def _check_open(self, context: RoundContext) -> None:
+        """ROU-4, ROU-22: refuse what does not fit this client, before anything is written, derived or answered."""
+        if self._session not in (None, context.session):
+            raise self._blame(SERVER, "ROU-22", "session", "another session than the one that I was made for")
         if context.config != config_digest(params=self._params, layout=self._layout):
             raise self._blame(SERVER, "ROU-4", "config", "other parameters or another model layout than mine")
         if context.directory != self._directory.digest():
@@ -295,8 +308,14 @@ class Client:
         last = self._past.get(context.session, 0)
         if context.round <= last:
             raise self._blame(SERVER, "ROU-4", "round", f"round {context.round} is not after {last}")
+
+    def _open(self, message: Open) -> Advertise:
+        context = message.context
         self._context = context
         self._ctx0 = context.ctx0()
+        self._channel_secret = SecretKey(self._draw("channel key"))
+        self._mask_secret = SecretKey(self._draw("mask key"))
+        self._self_seed = Seed(self._draw("self mask seed"))
         self._record = attrs.evolve(self._record, has_model=self._can_score(context), entropy=self._draw("record"))
         self.work[Leg.ADVERTISE] = Work(scalar_multiplications=2)
         bundle = Advertise(self.me, keys.public_key(self._channel_secret), keys.public_key(self._mask_secret))
@@ -574,7 +593,12 @@ class Client:
         }
         self_seed = keys.self_mask_seed(self_seed=self._self_seed, me=self.me, ctx=ctx)
         masked = masking.mask(
-            ring=encoding.ring, update=padded, self_seed=self_seed, pair_seeds=pair_seeds, sender=self.me
+            ring=encoding.ring,
+            update=padded,
+            self_seed=self_seed,
+            pair_seeds=pair_seeds,
+            sender=self.me,
+            overwrite=True,
         )
         self.masking_work = Work(
             scalar_multiplications=len(pair_seeds), mask_bytes=(len(pair_seeds) + 1) * masked.nbytes, coded=len(delta)
@@ -651,8 +675,17 @@ class Client:
         return ContributionError(rule=rule, culprit=culprit, field=field, detail=detail)
 
 
+def _checked_session(session: bytes | None, params: Params) -> bytes | None:
+    """ROU-22: 16 bytes, and at level `hardened` not none."""
+    if session is None and params.hardened:
+        raise PreconditionError(rule="ROU-22", detail="security level `hardened` takes the session to take part in")
+    if session is not None and len(session) != SESSION_BYTES:
+        raise PreconditionError(rule="CTX-3", detail=f"a session id is {SESSION_BYTES} bytes, got {len(session)}")
+    return session
+
+
 def past_rounds(journal: Journal | None) -> dict[bytes, int]:
-    """ROU-4: the last round of each session that the journal's client has opened."""
+    """ROU-4: the last round of each session of which the journal's client has taken an `Open`."""
     entries = [] if journal is None else journal.entries()
     if not entries:
         return {}

@@ -6,6 +6,7 @@ it may have said before.
 """
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,6 +30,16 @@ class Journal(Protocol):
         """Keep `entry`, durably, before returning."""
 
 
+class NoJournal(Enum):
+    """The type of `NO_JOURNAL`."""
+
+    NO_JOURNAL = "no journal"
+
+
+NO_JOURNAL: Final = NoJournal.NO_JOURNAL
+"""ROU-22: that a client keeps no journal, said in so many words: made anew, it takes any round again."""
+
+
 class MemoryJournal:
     """A journal that lasts as long as the process: for tests and simulations."""
 
@@ -48,7 +59,7 @@ class MemoryJournal:
         self._entries.append(entry)
 
 
-_MAGIC: Final = b"clip-ref journal 1\n"
+_MAGIC: Final = b"clip-ref journal 2\n"
 
 
 class FileJournal:

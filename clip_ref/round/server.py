@@ -275,7 +275,11 @@ class Server:
         self.sum_digest = digest("sum", (little_endian(self.total_unmasked),))
         self.work += Work(coded=self._layout.size)
         return aggregation.aggregate(
-            total=self.total_unmasked, model=self._state.model, params=self.params, held=self._held
+            total=self.total_unmasked,
+            model=self._state.model,
+            params=self.params,
+            survivors=len(self.u3),
+            held=self._held,
         )
 
     def _unmasked(self) -> NDArray[np.unsignedinteger]:

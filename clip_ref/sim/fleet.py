@@ -12,10 +12,10 @@ it needs more than the shipped ones:
                   "server": "server_3ghz",
                   "timeout_s": 60,
                   "jitter": {"fit": 0.1, "network": 0.2}, "churn": 0.3, "liars": {"share": 0.1, "factor": 3},
-                  "stragglers": 0.2, "median": 3}}
+                  "stragglers": 0.2, "slow_down": 20, "median": 3}}
 
 The last line is its behaviour, and optional. Behaviour can be put onto any fleet by its name or file, as text:
-`paper+jitter:0.1/0.2+churn:0.3+liars:0.1x3+stragglers:0.2+median:3`.
+`paper+jitter:0.1/0.2+churn:0.3+liars:0.1x3+stragglers:0.2+slow_down:20+median:3`.
 """
 
 import json
@@ -159,6 +159,9 @@ class Behaviour:
     stragglers: float | None = None
     """The share of the clients that are slow, 0 … 0.5; none: as many as are asked for."""
 
+    slow_down: float | None = None
+    """The `slow_down` of every client's device, above 0; none: what its profile declares."""
+
     liars: float = 0.0
     """The share of the population that misreports its times, 0 … 1."""
 
@@ -179,8 +182,10 @@ class Behaviour:
         ):
             if not _is_number(value) or not 0 <= value <= largest:
                 raise PreconditionError(rule="FLT-7", detail=f"{name} is a number 0 … {largest:g}, got {value!r}")
-        if not _is_number(self.lie) or not 0 < self.lie < math.inf:
-            raise PreconditionError(rule="FLT-7", detail=f"liars have a finite factor above 0, got {self.lie!r}")
+        slow_down = 1.0 if self.slow_down is None else self.slow_down
+        for name, value in (("the factor of liars", self.lie), ("slow_down", slow_down)):
+            if not _is_number(value) or not 0 < value < math.inf:
+                raise PreconditionError(rule="FLT-7", detail=f"{name} is a finite number above 0, got {value!r}")
         if type(self.median) is not int or self.median % 2 == 0 or not 0 < self.median <= MAX_MEDIAN:
             raise PreconditionError(
                 rule="FLT-7", detail=f"a median is of an odd number 1 … {MAX_MEDIAN} of rounds, got {self.median!r}"
@@ -294,7 +299,7 @@ def load_fleet(name_or_path: str, *, clients: int, stragglers: int, seed: int) -
     """The fleet of this name, or of a JSON file of one's own, for `clients` clients of which `stragglers` are slow.
 
     Behaviour may follow, each as `+NAME:VALUE`: `jitter:0.1` or `jitter:0.1/0.2` (processors, links), `churn:0.3`,
-    `liars:0.2x3`, `stragglers:0.2`, `median:3`.
+    `liars:0.2x3`, `stragglers:0.2`, `slow_down:20`, `median:3`.
 
     Which ones are slow is drawn by `seed` ≥ 0; in ascending order they take the fleet's slow profiles in turn. A fleet
     without slow profiles has no stragglers, however many are asked for. With churn there are so many more clients, fast
@@ -328,7 +333,18 @@ def load_fleet(name_or_path: str, *, clients: int, stragglers: int, seed: int) -
     fleet = _fleet(name + name_or_path.removeprefix(base), entry, where, devices, networks, slow)
     liars = _drawn(population, _rounded(exactly(behaviour.liars) * population), seed=(_LIARS, 0, seed))
     return attrs.evolve(
-        fleet, size=clients, liars=tuple(k for k, lies in enumerate(liars) if lies), behaviour=behaviour, seed=seed
+        fleet,
+        clients=tuple(_declared_slow(client, behaviour.slow_down) for client in fleet.clients),
+        size=clients,
+        liars=tuple(k for k, lies in enumerate(liars) if lies),
+        behaviour=behaviour,
+        seed=seed,
+    )
+
+
+def _declared_slow(client: ClientProfile, slow_down: float | None) -> ClientProfile:
+    return (
+        client if slow_down is None else attrs.evolve(client, device=attrs.evolve(client.device, slow_down=slow_down))
     )
 
 
@@ -367,6 +383,7 @@ _FORMS: Final = {
     "churn": _Form("SHARE", re.compile(_N), {"": "churn"}),
     "liars": _Form("SHARExFACTOR", re.compile(rf"{_N}x{_N}"), {"share": "liars", "factor": "lie"}),
     "stragglers": _Form("SHARE", re.compile(_N), {"": "stragglers"}),
+    "slow_down": _Form("FACTOR", re.compile(_N), {"": "slow_down"}),
     "median": _Form("ROUNDS", re.compile(_N), {"": "median"}),
 }
 """Behaviour by its name, in JSON and after a fleet's name."""

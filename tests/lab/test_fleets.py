@@ -167,6 +167,7 @@ def test_each_round_takes_what_it_takes_on_that_day_s_fleet() -> None:
         assert record.fit == calm._predictions(3) == one._predictions(3)
         assert one._record(ClientId(3)).up == one.timeline.observed(3).up
     assert len({row.round_seconds for row in one.rows}) == 4
+    assert [row.unpruned_seconds for row in one.rows] == [row.round_seconds for row in one.rows]
     assert len({row.round_seconds for row in calm.rows}) <= 2
 
 

@@ -66,6 +66,7 @@ def test_who_is_slow_in_what(name: str, fast: tuple[int, str], slow: list[tuple[
         ("+liars:1x0.5", {"liars": 1, "lie": 0.5}),
         ("+stragglers:0.5", {"stragglers": 0.5}),
         ("+median:3", {"median": 3}),
+        ("+slow_down:12.5", {"slow_down": 12.5}),
         (
             "+median:5+liars:0.1x2+jitter:0.1+churn:0.5",
             {"median": 5, "liars": 0.1, "lie": 2, "fit_jitter": 0.1, "network_jitter": 0.1, "churn": 0.5},
@@ -136,7 +137,7 @@ def test_an_unknown_fleet_with_behaviour_is_an_unknown_fleet() -> None:
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("paper+", "paper+: no behaviour ''; there are jitter, churn, liars, stragglers, median"),
+        ("paper+", "paper+: no behaviour ''; there are jitter, churn, liars, stragglers, slow_down, median"),
         ("paper+jiter:0.1", "paper+jiter:0.1: no behaviour 'jiter'; there are jitter"),
         ("paper+jitter", "paper+jitter: not 'jitter' but jitter:SIGMA or FIT/NETWORK"),
         ("paper+jitter:", "not 'jitter:' but jitter:SIGMA or FIT/NETWORK"),
@@ -173,7 +174,8 @@ def test_malformed_behaviour_is_refused_by_name(text: str, detail: str) -> None:
         ("churn:1", "churn is a number 0 … 0.9, got 1"),
         ("churn:0.95", "churn is a number 0 … 0.9, got 0.95"),
         ("liars:1.5x2", "the share of liars is a number 0 … 1, got 1.5"),
-        ("liars:0.1x0", "liars have a finite factor above 0, got 0"),
+        ("liars:0.1x0", "the factor of liars is a finite number above 0, got 0"),
+        ("slow_down:0", "slow_down is a finite number above 0, got 0"),
         ("stragglers:0.6", "the share of stragglers is a number 0 … 0.5, got 0.6"),
         ("median:2", "a median is of an odd number 1 … 99 of rounds, got 2"),
         ("median:0", "a median is of an odd number 1 … 99 of rounds, got 0"),
@@ -202,8 +204,9 @@ def test_behaviour_out_of_range_is_refused(text: str, detail: str) -> None:
         ({"liars": {"share": 0.1}}, r"FLT-4: fleet\.liars: lacks factor"),
         (
             {"liars": {"share": 0.1, "factor": float("inf")}},
-            r"FLT-7: fleet: liars have a finite factor above 0, got inf",
+            r"FLT-7: fleet: the factor of liars is a finite number above 0, got inf",
         ),
+        ({"slow_down": "1"}, r"FLT-7: fleet: slow_down is a finite number above 0, got '1'"),
         ({"stragglers": ""}, r"FLT-7: fleet: the share of stragglers is a number 0 … 0\.5, got ''"),
         ({"median": True}, r"FLT-7: fleet: a median is of an odd number 1 … 99 of rounds, got True"),
         ({"gossip": 1}, r"FLT-4: fleet: has an unknown entry gossip"),
@@ -355,12 +358,21 @@ def test_everybody_is_present_equally_often() -> None:
 
 @pytest.mark.rule("FLT-2")
 @pytest.mark.parametrize(
-    ("clients", "share", "slow"), [(20, 0.2, 4), (50, 0.2, 10), (12, 0.2, 2), (5, 0.5, 2), (10, 0, 0)]
+    ("clients", "share", "slow"), [(20, 0.2, 4), (50, 0.2, 10), (14, 0.2, 2), (100, 0.29, 29), (5, 0.5, 2), (10, 0, 0)]
 )
 def test_a_share_of_stragglers_goes_before_what_is_asked_for(clients: int, share: float, slow: int) -> None:
     found = fleet(f"compute+stragglers:{share}", clients=clients, stragglers=1)
     assert len(found.stragglers) == slow
     assert found.clients == fleet("compute", clients=clients, stragglers=slow).clients
+
+
+@pytest.mark.rule("FLT-6")
+def test_how_slow_clients_are_declared_to_be() -> None:
+    plain, quick = fleet("paper"), fleet("paper+slow_down:1")
+    assert {client.device.slow_down for client in plain.clients} == {50}
+    assert {client.device.slow_down for client in quick.clients} == {1}
+    assert [(c.device.ghz, c.network) for c in plain.clients] == [(c.device.ghz, c.network) for c in quick.clients]
+    assert fleet("paper+slow_down:9").server == plain.server
 
 
 @pytest.mark.rule("FLT-10")

@@ -130,7 +130,7 @@ def test_a_file_may_redefine_a_shipped_profile(tmp_path: Path) -> None:
 @pytest.mark.rule("FLT-1")
 def test_an_unknown_fleet_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
-        PreconditionError, match=r"FLT-1: no fleet 'papre'; there are paper, compute, network, uniform"
+        PreconditionError, match=r"FLT-1: no fleet 'papre'; there are paper, table, compute, network, uniform"
     ) as caught:
         load_fleet("papre", clients=20, stragglers=4, seed=1)
     assert "\n" not in str(caught.value)

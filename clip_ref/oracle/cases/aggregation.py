@@ -13,7 +13,7 @@ WHOLE = Encoding(clip=3.0, value_bits=3, weight_max=100)
 """One is one."""
 
 LIMIT = 5 * 100
-"""n · weight_max of the parameters here."""
+"""n · weight_max of the parameters here: as much as five survivors can weigh."""
 
 
 def make(book: Book) -> None:
@@ -21,6 +21,7 @@ def make(book: Book) -> None:
     _added(book)
     _among(book)
     _held_by(book)
+    _held_by_nobody(book)
     _aggregated(book)
     _rounded(book)
     _refused(book)
@@ -114,6 +115,24 @@ def _held_by(book: Book) -> None:
         )
 
 
+def _held_by_nobody(book: Book) -> None:
+    known = {ClientId(3): _bits("1100")}
+    weights = {ClientId(3): 5, ClientId(7): 20}
+    for comment, held, size in (
+        ("of one client nobody says what it holds", known, 4),
+        ("too few coordinates", {**known, ClientId(7): _bits("110")}, 4),
+        ("fewer than no coordinates", {}, -1),
+    ):
+        book.invalid(
+            "aggregation.holder_weights",
+            "AGG-4",
+            comment=comment,
+            weights=weights if held else {},
+            held=held,
+            size=size,
+        )
+
+
 def _next(
     book: Book,
     comment: str,
@@ -123,6 +142,7 @@ def _next(
     found: Params,
     *flags: str,
     held: dict[int, str] | None = None,
+    survivors: int = 1,
 ) -> None:
     book.valid(
         "aggregation.aggregate",
@@ -132,6 +152,7 @@ def _next(
         total=total,
         model=model,
         params=found,
+        survivors=survivors,
         held={keep: _bits(text) for keep, text in (held or {}).items()},
     )
 
@@ -177,9 +198,36 @@ def _aggregated(book: Book) -> None:
     edge = ("AGG-2", "AGG-6", "AGG-7", "COD-7")
     _next(book, "the least weight: 1", edge, ring(*sums, 0, 0, 1), model, dilute, "FirstSlotAlone")
     _next(
-        book, "the largest weight: n · weight_max", edge, ring(*sums, LIMIT, 0, 0), model, dilute, "SlotLimitExclusive"
+        book,
+        "the largest weight: n · weight_max",
+        edge,
+        ring(*sums, LIMIT, 0, 0),
+        model,
+        dilute,
+        "SlotLimitExclusive",
+        survivors=5,
     )
-    _next(book, "the largest, in parts", edge, ring(*sums, 250, 200, 50), model, dilute, "SlotLimitExclusive")
+    _next(
+        book,
+        "the largest, in parts",
+        edge,
+        ring(*sums, 250, 200, 50),
+        model,
+        dilute,
+        "SlotLimitExclusive",
+        survivors=5,
+    )
+    _next(
+        book,
+        "the largest of two survivors",
+        edge,
+        ring(*sums, 150, 0, 50),
+        model,
+        dilute,
+        "SlotLimitExclusive",
+        survivors=2,
+    )
+    _next(book, "the least of four survivors: 1 each", edge, ring(*sums, 1, 1, 2), model, dilute, survivors=4)
     book.invalid(
         "aggregation.aggregate",
         "AGG-3",
@@ -187,6 +235,7 @@ def _aggregated(book: Book) -> None:
         total=ring(*sums, 6, 4, 2),
         model=model,
         params=levels,
+        survivors=1,
         held={1000: _bits("1111"), 500: _bits("1000")},
     )
 
@@ -211,21 +260,29 @@ def _refused(book: Book) -> None:
     model, dilute = f32(1, 2), _params(Mean.DILUTE)
 
     def refuse(rule: str, comment: str, total: bytes, *flags: str, **changed: Any) -> None:
-        known: dict[str, Any] = {"model": model, "params": dilute, "held": {}}
+        known: dict[str, Any] = {"model": model, "params": dilute, "survivors": 5, "held": {}}
         book.invalid("aggregation.aggregate", rule, comment=comment, flags=flags, total=total, **known | changed)
 
-    none = "AllZeroWeightsTaken"
-    refuse("AGG-2", "no weight at all", ring(3, 3, 0, 0, 0), none)
-    refuse("AGG-2", "no weight at all, under levels", ring(0, 0, 0, 0, 0), none, params=_params(Mean.LEVELS))
-    refuse("AGG-2", "one above n · weight_max", ring(3, 3, LIMIT + 1, 0, 0), "SlotsNotChecked")
+    none, few = "AllZeroWeightsTaken", "SlotsBelowSurvivors"
+    refuse("AGG-2", "no weight at all", ring(3, 3, 0, 0, 0), none, few)
+    refuse("AGG-2", "no weight at all, under levels", ring(0, 0, 0, 0, 0), none, few, params=_params(Mean.LEVELS))
+    refuse("AGG-2", "five clients that weigh four", ring(3, 3, 2, 1, 1), few)
+    all_of_them = "SlotsHeldAgainstAll"
+    refuse("AGG-2", "one above what three can weigh", ring(3, 3, 301, 0, 0), all_of_them, survivors=3)
+    refuse("AGG-2", "three that weigh as much as n", ring(3, 3, 200, 200, 100), all_of_them, survivors=3)
+    for survivors in (0, -1, 6):
+        refuse("AGG-2", f"a sum over {survivors} of 5 clients", ring(3, 3, 9, 0, 0), survivors=survivors)
+    refuse(
+        "AGG-2", "one above n · weight_max", ring(3, 3, LIMIT + 1, 0, 0), "SlotsNotChecked", all_of_them, survivors=4
+    )
     refuse("AGG-2", "R − 1, as if it were −1", ring(3, 3, 5, -1, 0), "SlotsNotChecked")
     refuse("AGG-2", "each in range, but not their sum", ring(3, 3, LIMIT, 1, 0), "SlotsNotAddedUp")
-    refuse("AGG-2", "a sum of slots that wraps to 2", ring(3, 3, 2**31, 2**31, 2), "SlotsNotChecked")
-    refuse("AGG-5", "a total too short", ring(3, 3, 1, 0), "AggregateLengthNotChecked")
-    refuse("AGG-5", "a total too long", ring(3, 3, 1, 0, 0, 0), "AggregateLengthNotChecked")
-    refuse("AGG-5", "NaN in the model", ring(3, 3, 1, 0, 0), "ModelNotChecked", model=f32(1, float("nan")))
-    refuse("AGG-5", "an infinity in the model", ring(3, 3, 1, 0, 0), "ModelNotChecked", model=f32(float("inf"), 1))
-    refuse("MSK-1", "half an element", ring(3, 3, 1, 0, 0)[:18])
+    refuse("AGG-2", "a sum of slots that wraps to 5", ring(3, 3, 2**31, 2**31, 5), "SlotsNotChecked")
+    refuse("AGG-5", "a total too short", ring(3, 3, 9, 0), "AggregateLengthNotChecked")
+    refuse("AGG-5", "a total too long", ring(3, 3, 9, 0, 0, 0), "AggregateLengthNotChecked")
+    refuse("AGG-5", "NaN in the model", ring(3, 3, 9, 0, 0), "ModelNotChecked", model=f32(1, float("nan")))
+    refuse("AGG-5", "an infinity in the model", ring(3, 3, 9, 0, 0), "ModelNotChecked", model=f32(float("inf"), 1))
+    refuse("MSK-1", "half an element", ring(3, 3, 9, 0, 0)[:18])
 
 
 def _histograms(book: Book) -> None:
@@ -240,21 +297,37 @@ def _histograms(book: Book) -> None:
         model,
         found,
         "HistogramLimitExclusive",
+        survivors=5,
     )
-    _next(book, "some had no time", rules, ring(3, 3, 9, 0, 0, 0, 1, 0, 0), model, found)
-    _next(book, "nobody had one", rules, ring(3, 3, 9, 0, 0, 0, 0, 0, 0), model, found, "EmptyHistogramRefused")
-    for comment, counts in (
-        ("n + 1 clients", (2, 2, 1, 1)),
-        ("R − 1", (-1, 1, 0, 0)),
-        ("a sum that wraps", (2**31, 2**31, 0, 1)),
+    _next(
+        book,
+        "a bucket for each survivor",
+        rules,
+        ring(3, 3, 9, 0, 0, 0, 2, 1, 0),
+        model,
+        found,
+        "HistogramLimitExclusive",
+        survivors=3,
+    )
+    _next(book, "some had no time", rules, ring(3, 3, 9, 0, 0, 0, 1, 0, 0), model, found, survivors=5)
+    nobody = "EmptyHistogramRefused"
+    _next(book, "nobody had one", rules, ring(3, 3, 9, 0, 0, 0, 0, 0, 0), model, found, nobody, survivors=5)
+    all_of_them = "HistogramHeldAgainstAll"
+    for comment, counts, survivors, *flags in (
+        ("n + 1 clients", (2, 2, 1, 1), 5),
+        ("R − 1", (-1, 1, 0, 0), 5),
+        ("a sum that wraps", (2**31, 2**31, 0, 1), 5),
+        ("one more than survived", (1, 2, 1, 0), 3, all_of_them),
+        ("n, of whom one survived", (5, 0, 0, 0), 1, all_of_them),
     ):
         book.invalid(
             "aggregation.aggregate",
             "AGG-8",
             comment=comment,
-            flags=("HistogramNotChecked",),
+            flags=("HistogramNotChecked", *flags),
             total=ring(3, 3, 9, 0, 0, *counts),
             model=model,
             params=found,
+            survivors=survivors,
             held={},
         )

@@ -205,6 +205,7 @@ def _slots(book: Book) -> None:
     ):
         flags = ("SlotNotChecked",)
         book.invalid("codec.slots", "COD-6", comment=comment, flags=flags, slots=slots, length=4, encoding=WHOLE)
+    book.invalid("codec.slots", "COD-6", comment="fewer than no slots", slots={}, length=-1, encoding=WHOLE)
 
 
 def _means(book: Book) -> None:

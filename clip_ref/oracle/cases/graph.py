@@ -225,6 +225,12 @@ def _bitmaps(book: Book) -> None:
         ("the last of seventeen", [16], 17),
         ("an empty roster", [], 0),
     )
+    for comment, outside, least in (
+        ("a position behind the last", [9], 9),
+        ("a position before the first", [-1], 9),
+        ("a roster of fewer than none", [], -1),
+    ):
+        book.invalid("graph.bitmap", "GRA-5", comment=comment, positions=outside, count=least)
     for comment, found, count in cases:
         flags = ("BitsFromTheTop",) if found and found != list(range(16)) else ()
         book.valid("graph.bitmap", "GRA-5", comment=comment, flags=flags, positions=found, count=count)

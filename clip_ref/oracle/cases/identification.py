@@ -41,6 +41,9 @@ def _elapsed(book: Book) -> None:
     )
     for comment, found, level, flags in cases:
         book.valid("identification.elapsed", "IDN-2", comment=comment, flags=flags, record=found, level=level)
+    for level in (-1, 3):
+        comment = f"of three levels that with the number {level}"
+        book.invalid("identification.elapsed", "IDN-2", comment=comment, record=record(3, 2, 1), level=level)
 
 
 def _valid(book: Book) -> None:

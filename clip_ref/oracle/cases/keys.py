@@ -280,6 +280,12 @@ def _signatures(book: Book) -> None:
         comment, flags = f"an identity of {length} bytes", ("SecretLengthUnchecked",)
         book.invalid("keys.sign", "KEY-1", comment=comment, flags=flags, **inputs)
 
+    for length in (0, 31, 33, 64):
+        inputs = {"secret": book.bytes("secret"), "statement": book.bytes("statement", length)}
+        book.invalid(
+            "keys.sign", "KEY-7", comment=f"a statement of {length} bytes", flags=("AnythingSigned",), **inputs
+        )
+
     secrets = {ClientId(u): SigningKey(book.bytes(f"identity of {u}")) for u in (0, 3, 8, LAST)}
     directory = {u: keys.identity_key(secret) for u, secret in secrets.items()}
     statement = Digest(book.bytes("statement"))
@@ -314,3 +320,5 @@ def _signatures(book: Book) -> None:
         directory={**directory, ClientId(3): directory[ClientId(3)][:31]},
     )
     refused("a key in the directory that is no point", unchecked, directory={**directory, ClientId(3): little(2)})
+    longer: dict[str, Any] = {**known, "statement": book.bytes("statement", 33)}
+    book.invalid("keys.verify", "KEY-7", comment="over a statement of 33 bytes", **longer)

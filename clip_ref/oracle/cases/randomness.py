@@ -78,6 +78,7 @@ def _streams(book: Book) -> None:
     wraps = ("NarrowCounter", "NonceAndShortCounter", "LittleEndianCounter")
     stream("the last 32 bits of the counter wrap after 52 blocks, and carry", 880, seed=WRAPS, flags=wraps)
     stream("a seed of zeros", 32, seed=bytes(32))
+    book.invalid("randomness.bytes", "RND-6", comment="fewer than no bytes", seed=book.bytes("seed"), length=-1)
     stream("a seed of ones", 32, seed=b"\xff" * 32)
     stream("no bytes", 0, "RND-6")
     stream("one byte less than a block", 15, "RND-6")

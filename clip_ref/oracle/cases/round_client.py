@@ -6,15 +6,18 @@ from typing import Any
 import attrs
 import numpy as np
 
-from clip_ref import graph
+from clip_ref import graph, wire
 from clip_ref.canonical import model_digest
+from clip_ref.errors import SERVER
 from clip_ref.messages import (
     Advertise,
     Agreed,
     Announce,
     ClientMessage,
     Consistent,
+    Header,
     MaskedInput,
+    Open,
     ShareKeys,
 )
 from clip_ref.oracle.case import Book
@@ -42,6 +45,7 @@ from clip_ref.values import ClientId, RoundNumber
 
 def make(book: Book) -> None:
     """In the order of the round, each step as it should be and as it should not."""
+    _drawn(book)
     _clients(book)
     _order(book)
     _opened(book)
@@ -57,6 +61,27 @@ def make(book: Book) -> None:
 
 WHOLE = ("ROU-7", "ROU-4", "ROU-5", "ROU-6", "ROU-8", "MSK-5", "PAD-2", "COD-4", "COD-3")
 """What it takes to go through a round as a client."""
+
+
+def _drawn(book: Book) -> None:
+    """First of all: what every answer rests on."""
+    alone = "SecretsFromEntropyAlone"
+    client_case(book, "what a client draws", ("ROU-23",), basic_play(), B, alone, script=basic_play().script(B)[:1])
+    for changed, comment in (
+        ({"model": book.bytes("model")}, "the same entropy under another model: other keys"),
+        ({"round": RoundNumber(4)}, "the same entropy in the next round: other keys"),
+        ({"history": book.bytes("history")}, "the same entropy with another history: other keys"),
+        ({"session": book.bytes("session", 16)}, "the same entropy in another session: other keys"),
+        ({"target": 1}, "the same entropy with another target: other keys"),
+    ):
+        opening = opened_otherwise(basic_play(), **changed)
+        client_case(book, comment, ("ROU-23",), basic_play(), B, alone, script=[opening])
+
+
+def opened_otherwise(of: Play, **changed: Any) -> Told:
+    """Another `Open` than the round's."""
+    context = attrs.evolve(of.message(B, Step.OPEN).context, **changed)
+    return Told(Step.OPEN, wire.encode(Open(context), Header(context.session, context.round, SERVER)))
 
 
 def _clients(book: Book) -> None:
@@ -223,18 +248,25 @@ def _order(book: Book) -> None:
 
 def _opened(book: Book) -> None:
     played, hardened = basic_play(), hardened_play()
-
-    def variant(of: Play, **changed: Any) -> Told:
-        opened = of.message(B, Step.OPEN)
-        return of.tell(Step.OPEN, attrs.evolve(opened, context=attrs.evolve(opened.context, **changed)))
-
-    script = played.script(B)
-    out = {0: "server", 1: "argument"}
+    variant = opened_otherwise
+    script, strict = played.script(B), hardened.script(B)
+    used_up = "RefusedOpenUsesUp"
     for comment, flag, opened in (
         ("another configuration", "ConfigNotChecked", variant(played, config=book.bytes("config"))),
         ("a directory, where there is none", "DirectoryNotChecked", variant(played, directory=book.bytes("directory"))),
     ):
-        client_case(book, comment, ("ROU-4",), played, B, flag, script=[opened, script[1]], errors=out)
+        client_case(book, comment, ("ROU-4",), played, B, flag, script=[opened], errors={0: "server"})
+        client_case(
+            book,
+            f"{comment}: refused, and the right one is taken",
+            ("ROU-4", *WHOLE),
+            played,
+            B,
+            flag,
+            used_up,
+            script=[opened, opened, script[1], *script],
+            errors={0: "server", 1: "server", 2: "argument"},
+        )
     client_case(
         book,
         "another directory",
@@ -242,11 +274,63 @@ def _opened(book: Book) -> None:
         hardened,
         B,
         "DirectoryNotChecked",
-        script=[variant(hardened, directory=book.bytes("directory")), hardened.script(B)[1]],
-        errors=out,
+        used_up,
+        script=[variant(hardened, directory=book.bytes("directory")), *strict],
+        errors={0: "server"},
     )
-    zero = attrs.evolve(played.message(B, Step.OPEN).context, round=RoundNumber(0))
-    first = attrs.evolve(played, state=attrs.evolve(played.state, round=RoundNumber(0)))
+    elsewhere = variant(hardened, session=book.bytes("session", 16))
+    client_case(
+        book,
+        "another session than the one that it was made for; the right one is taken",
+        ("ROU-22", "ROU-4"),
+        hardened,
+        B,
+        "AnySession",
+        used_up,
+        script=[elsewhere, *strict],
+        errors={0: "server"},
+    )
+    client_case(
+        book,
+        "another session after the right one: no second Open",
+        ("ROU-3",),
+        hardened,
+        B,
+        script=[strict[0], elsewhere, *strict[1:]],
+        errors={1: "server"},
+    )
+    client_case(
+        book,
+        "a refused Open, and a restart: nothing was written down",
+        ("ROU-4", "ROU-16", "ROU-22"),
+        hardened,
+        B,
+        used_up,
+        script=[elsewhere, Told(Step.RESTART, b""), *strict],
+        errors={0: "server"},
+    )
+    pinned: dict[str, Any] = {"session": played.state.session}
+    client_case(book, "a session at `basic`, too", ("ROU-22",), played, B, **pinned)
+    client_case(
+        book,
+        "another session at `basic`, where one is named",
+        ("ROU-22", "ROU-4"),
+        played,
+        B,
+        "AnySession",
+        script=[variant(played, session=book.bytes("session", 16)), *script],
+        errors={0: "server"},
+        **pinned,
+    )
+    far = variant(played, session=book.bytes("session", 16))
+    client_case(book, "any session at `basic`, where none is named", ("ROU-22", "ROU-23"), played, B, script=[far])
+    for comment, session, rule in (
+        ("no session at `hardened`", None, "ROU-22"),
+        ("a session of 15 bytes", book.bytes("session", 15), "CTX-3"),
+    ):
+        flags = ("SessionNotAsked",) if session is None else ()
+        inputs = hardened.as_client(B, session=session)
+        book.invalid("round.client", rule, comment=comment, flags=flags, **inputs)
     client_case(
         book,
         "round 0 is not after any",
@@ -254,7 +338,7 @@ def _opened(book: Book) -> None:
         played,
         B,
         "AnyRound",
-        script=[first.tell(Step.OPEN, attrs.evolve(played.message(B, Step.OPEN), context=zero))],
+        script=[variant(played, round=RoundNumber(0))],
         errors={0: "server"},
     )
     client_case(

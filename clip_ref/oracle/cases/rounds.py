@@ -149,7 +149,9 @@ def client_case(
     """A case of a client's side: `errors` says at which steps it refuses, and whom it blames."""
     more = {} if script is None else {"script": list(script)}
     inputs = played.as_client(me, **more, **changed)
-    out = book.valid("round.client", *dict.fromkeys((*rules, "ROU-3")), comment=comment, flags=flags, **inputs)
+    out = book.valid(
+        "round.client", *dict.fromkeys((*rules, "ROU-3", "ROU-23")), comment=comment, flags=flags, **inputs
+    )
     expect(out, errors or {}, comment)
 
 

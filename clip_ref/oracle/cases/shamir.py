@@ -82,6 +82,7 @@ def _weights(book: Book) -> None:
     weights("holders 1 to 5", 1, 2, 3, 4, 5, flags=FIELD)
     weights("holders far apart", 255, 128, 1, flags=FIELD)
     weights("all 255", *range(1, 256))
+    refused("nobody")
     refused("a holder twice", 1, 3, 3)
     refused("holder 0, where the secret lies", 0, 1, 2)
     refused("holder 256", 1, 256)

@@ -28,20 +28,25 @@ def aggregate(random: Random) -> Mapping[str, Any]:
     clip = random.choice((1.0, 0.1, 3.0))
     params = common.params(random, bucket_count=random.choice((1, 3, 9)), clip=clip)
     size, ring, levels = random.randint(1, 8), params.encoding.ring, params.policy.grid
-    limit, rest = params.clients * params.encoding.weight_max, []
-    left = random.choice((limit, random.randint(1, limit)))
+    survivors = random.choice((params.clients, random.randint(1, params.clients)))
+    limit, rest = survivors * params.encoding.weight_max, []
+    left = random.choice((limit, survivors, random.randint(survivors, limit)))
     for _ in levels[1:]:
         rest.append(random.choice((0, 0, random.randint(0, left))))
         left -= rest[-1]
     slots = [left, *rest]
-    counts = [random.choice((0, 0, 0, 1)) for _ in range(params.buckets)]
+    counts = [0] * params.buckets
+    for _ in range(random.randint(0, survivors) if counts else 0):
+        counts[random.randrange(len(counts))] += 1
     how = random.randrange(24)
     if how == 0:
-        slots = [0] * len(levels)
+        slots = [random.choice((0, survivors - 1)), *[0] * (len(levels) - 1)]
     if how == 1:
         slots[random.randrange(len(slots))] = random.choice((limit + 1, ring.modulus - 1))
     if how == 2 and counts:
-        counts[-1] = params.clients + 1
+        counts[-1] = survivors + 1
+    if how == 6:
+        survivors = random.choice((0, params.clients + 1, max(1, survivors - 1)))
     coordinates = common.ring_vector(random, ring, size).tobytes()
     extras = np.array([*slots, *counts], dtype=ring.dtype).tobytes()
     total = coordinates + (common.tampered(random, extras) if how == 3 else extras)
@@ -49,7 +54,7 @@ def aggregate(random: Random) -> Mapping[str, Any]:
     if how == 4:
         model[random.randrange(size)] = random.choice((np.nan, np.inf))
     held = {keep: common.bits(random, size) for keep in (common.some(random, levels) if how == 5 else levels)}
-    return {"total": total, "model": model, "params": params, "held": held}
+    return {"total": total, "model": model, "params": params, "survivors": survivors, "held": held}
 
 
 @draws("aggregation.holder_weights")

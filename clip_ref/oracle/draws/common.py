@@ -265,6 +265,7 @@ _BREAKS: Final[dict[str, tuple[Any, ...]]] = {
     "mean": tuple(Mean),
     "holder_cap": (0, 1, 64, 65),
     "anonymity_blocks": (True, False),
+    "spread": (True, False),
     "bucket_first": (0, 1),
     "bucket_ratio": (1000, 1001, 2000, 2001),
     "bucket_count": (0, 1, 4096, 4097),

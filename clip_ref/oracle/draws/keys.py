@@ -92,8 +92,12 @@ def unseal(random: Random) -> Mapping[str, Any]:
 
 @draws("keys.sign")
 def sign(random: Random) -> Mapping[str, Any]:
-    """Any digest, by any identity."""
-    return {"secret": common.secret(random), "statement": common.block(random)}
+    """Any digest, by any identity; now and then something that is no digest."""
+    statement = common.block(random)
+    return {
+        "secret": common.secret(random),
+        "statement": common.tampered(random, statement) if common.seldom(random) else statement,
+    }
 
 
 def bad_signature(random: Random, signature: bytes) -> bytes:

@@ -7,13 +7,16 @@ from typing import Any
 import attrs
 import numpy as np
 
-from clip_ref.messages import Advertise, Consistent, MaskedInput, ShareKeys, TimeRecord, Unmask
+from clip_ref import wire
+from clip_ref.errors import SERVER
+from clip_ref.messages import Advertise, Consistent, Header, MaskedInput, Open, ShareKeys, TimeRecord, Unmask
 from clip_ref.oracle.draws import common
 from clip_ref.oracle.operation import draws
 from clip_ref.oracle.operations.round import Event, Happening, Step, Told
 from clip_ref.oracle.play import Entrant, Kind, Play, play
 from clip_ref.params import Params, PruningPolicy, Score, SecurityLevel
 from clip_ref.round import State
+from clip_ref.round.client import sizes
 from clip_ref.values import ClientId, Floats, RoundNumber
 
 _KINDS: tuple[Kind, ...] = (Advertise, ShareKeys, MaskedInput, Consistent, Unmask)
@@ -92,8 +95,34 @@ def client(random: Random) -> Mapping[str, Any]:
     known = played.as_client(me, script=script)
     if common.seldom(random):
         unlike = {"identity": None} if played.params.hardened else {"identity": random.randbytes(32)}
-        known |= random.choice((unlike, {"entropy": random.randbytes(31)}, {"me": ClientId(2**32 - 1)}))
+        sessions = ({"session": found} for found in (None, random.randbytes(16), random.randbytes(15)))
+        known |= random.choice((unlike, {"entropy": random.randbytes(31)}, {"me": ClientId(2**32 - 1)}, *sessions))
+    elif common.seldom(random) and script and script[0].step is Step.OPEN:
+        script.insert(0, _another(random, played, script[0]))
     return known
+
+
+def _another(random: Random, played: Play, opening: Told) -> Told:
+    """An `Open` that may be taken or refused, before the round's own."""
+    message: Any = wire.decode(
+        opening.data,
+        expected=wire.header(opening.data),
+        kind=Open,
+        sizes=sizes(params=played.params, layout=played.layout),
+    )
+    changed: dict[str, Any] = random.choice(
+        (
+            {"session": random.randbytes(16)},
+            {"round": RoundNumber(random.choice((0, 1, 9)))},
+            {"config": random.randbytes(32)},
+            {"directory": random.randbytes(32)},
+            {"model": random.randbytes(32)},
+            {"target": random.randrange(1000)},
+        )
+    )
+    context = attrs.evolve(message.context, **changed)
+    header = Header(context.session, context.round, SERVER)
+    return Told(Step.OPEN, wire.encode(Open(context), header))
 
 
 def _change(random: Random, script: list[Told]) -> None:

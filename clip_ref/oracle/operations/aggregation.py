@@ -35,8 +35,8 @@ class Next:
 
 
 @operation("aggregation.aggregate", "AGG-2", "AGG-3", "AGG-5", "AGG-6", "AGG-7", "AGG-8")
-def aggregate(total: bytes, model: F32s, params: Params, held: dict[int, Bits]) -> Next:
-    """The next model, from the bare sum, little-endian; `held` says which coordinates each keep level holds.
+def aggregate(total: bytes, model: F32s, params: Params, survivors: int, held: dict[int, Bits]) -> Next:
+    """The next model, from the bare sum over so many survivors, little-endian; `held` says what each keep level holds.
 
     A level without weight may be left out of it; one that has weight and is not there is refused.
     """
@@ -47,7 +47,7 @@ def aggregate(total: bytes, model: F32s, params: Params, held: dict[int, Bits]) 
             raise PreconditionError(rule="AGG-3", detail=f"nobody says what the keep level {keep} holds")
         return held[keep]
 
-    found = aggregation.aggregate(total=vector, model=model, params=params, held=holds)
+    found = aggregation.aggregate(total=vector, model=model, params=params, survivors=survivors, held=holds)
     return Next(found.model, list(found.slots), list(found.histogram))
 
 

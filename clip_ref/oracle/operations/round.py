@@ -77,7 +77,7 @@ class Assigned:
     """What it found about itself."""
 
 
-@operation("round.client", "ROU-3", "ROU-4", "ROU-5", "ROU-6", "ROU-7", "ROU-8", "ROU-16", "ROU-18", "ROU-20", "ROU-21")
+@operation("round.client", *(f"ROU-{number}" for number in (3, 4, 5, 6, 7, 8, 16, 18, 20, 21, 22, 23)))
 def client(
     me: ClientId,
     params: Params,
@@ -87,12 +87,14 @@ def client(
     entropy: bytes,
     identity: bytes | None,
     directory: dict[ClientId, bytes],
+    session: bytes | None,
     script: list[Told],
 ) -> list[Json]:
     """A client's round. For each step of the script one entry: `{"output": …}` or `{"error": …}`, as an answer has it.
 
     The output is the message that it sends, as bytes; after `deliver` an object of `kept` and `verdict`; after `restart` null.
-    Its randomness follows from `entropy`. Bytes that are no message expected here are refused, and the client is as before.
+    It keeps a journal; its randomness follows from `entropy` and from what is announced. Bytes that are no message expected
+    here are refused, and the client is as before.
     """
     known: dict[str, Any] = {
         "me": me,
@@ -101,6 +103,7 @@ def client(
         "history": history,
         "identity": None if identity is None else SigningKey(identity),
         "directory": Directory(directory),
+        "session": session,
     }
     journal = MemoryJournal()
     living = Client(**known, record=record, entropy=entropy, journal=journal)
@@ -117,16 +120,17 @@ def client(
 
 @attrs.define
 class _Reader:
-    """Decodes what one side is sent. The first `Open` sets the session and the round of all that follows."""
+    """Decodes what a client is sent. The `Open` that it takes sets the session and the round of all that follows."""
 
     sizes: wire.Sizes
     header: Header | None = None
 
     def read(self, data: bytes, kind: type[Message]) -> Message:
         expected = self.header or attrs.evolve(wire.header(data), sender=SERVER)
-        message = wire.decode(data, expected=expected, kind=kind, sizes=self.sizes)
-        self.header = expected
-        return message
+        return wire.decode(data, expected=expected, kind=kind, sizes=self.sizes)
+
+    def taken(self, message: Open) -> None:
+        self.header = Header(message.context.session, message.context.round, SERVER)
 
 
 _KINDS: dict[Step, type[Message]] = {
@@ -143,7 +147,10 @@ def _took(living: Client, told: Told, reader: _Reader, params: Params) -> Json:
         answer: Any = living.masked_input(np.frombuffer(told.data, dtype="<f4"))
     else:
         kind = Neighbourhood if told.step is Step.ROSTER and params.neighbours else _KINDS[told.step]
-        answer = getattr(living, told.step.value)(reader.read(told.data, kind))
+        message = reader.read(told.data, kind)
+        answer = getattr(living, told.step.value)(message)
+        if isinstance(message, Open):
+            reader.taken(message)
     if isinstance(answer, Assignment):
         kept = {layer: neurons.tolist() for layer, neurons in answer.kept.items()}
         return to_json(Assigned(kept, judged(answer.verdict)), Assigned)

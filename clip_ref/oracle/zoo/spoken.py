@@ -31,9 +31,9 @@ def _(original: Original) -> Original:
 
 @defect("WIR-4", "wire.check_ascending", name="OrderUnchecked")
 def _(original: Original) -> Original:
-    def check(ids: Iterable[int], *, culprit: int, field: str, rule: str = "MSG-2") -> None:
+    def check(ids: Iterable[int], *, rule: str = "MSG-2", **known: Any) -> None:
         if rule != "WIR-4":
-            original(ids, culprit=culprit, field=field, rule=rule)
+            original(ids, rule=rule, **known)
 
     return check
 

@@ -452,9 +452,9 @@ def _(original: Original) -> Original:
     name="SlotsNotChecked",
 )
 def _(original: Original) -> Original:
-    def read(*, total: Any, size: int, params: Any) -> Any:
+    def read(*, total: Any, size: int, params: Any, survivors: int) -> Any:
         try:
-            return original(total=total, size=size, params=params)
+            return original(total=total, size=size, params=params, survivors=survivors)
         except ContributionError:
             slots = tuple(int(s) for s in total[size : size + len(params.policy.grid)])
             if not sum(slots):
@@ -462,6 +462,33 @@ def _(original: Original) -> Original:
             return slots
 
     return read
+
+
+@defect(
+    "AGG-2",
+    "aggregation.read_slots",
+    name="SlotsHeldAgainstAll",
+)
+def _(original: Original) -> Original:
+    def read(*, params: Any, survivors: int, **known: Any) -> Any:
+        try:
+            return original(params=params, survivors=survivors, **known)
+        except ContributionError:
+            slots = original(params=params, survivors=params.clients, **known)
+            if sum(slots) < survivors:
+                raise
+            return slots
+
+    return read
+
+
+@defect(
+    "AGG-8",
+    "aggregation.read_histogram",
+    name="HistogramHeldAgainstAll",
+)
+def _(original: Original) -> Original:
+    return lambda *, params, survivors, **known: original(params=params, survivors=params.clients, **known)
 
 
 @defect(
@@ -479,9 +506,9 @@ def _(original: Original) -> Original:
     name="MeanRoundedTwice",
 )
 def _(original: Original) -> Original:
-    def aggregate(*, total: Any, model: Any, params: Any, held: Any) -> Any:
-        found = original(total=total, model=model, params=params, held=held)
-        mean = original(total=total, model=np.zeros_like(model), params=params, held=held).model
+    def aggregate(*, model: Any, **known: Any) -> Any:
+        found = original(model=model, **known)
+        mean = original(model=np.zeros_like(model), **known).model
         return attrs.evolve(found, model=(model + mean).astype(np.float32))
 
     return aggregate
@@ -539,6 +566,47 @@ class _Stand:
 
     def __getattr__(self, name: str) -> Any:
         return self._replaced.get(name) or getattr(self._module, name)
+
+
+@defect(
+    "ROU-22",
+    "round.client.Client._check_open",
+    name="AnySession",
+)
+def _(original: Original) -> Original:
+    def check(self: Any, context: Any) -> Any:
+        self._session = None
+        return original(self, context)
+
+    return check
+
+
+@defect(
+    "ROU-4",
+    "round.client.Client.open",
+    name="RefusedOpenUsesUp",
+)
+def _(original: Original) -> Original:
+    def opened(self: Any, message: Any) -> Any:
+        try:
+            return original(self, message)
+        except ContributionError:
+            if self._next == "open":
+                self._next = "nothing more"
+            raise
+
+    return opened
+
+
+@defect(
+    "ROU-23",
+    "round.client.Client._draw",
+    name="SecretsFromEntropyAlone",
+)
+def _(original: Original) -> Original:
+    from clip_ref.rand import derive
+
+    return lambda self, purpose: derive(secret=self._entropy, salt=b"", purpose=f"client {purpose}", ids=(self.me,))
 
 
 @defect(

@@ -15,33 +15,33 @@ export const add = (total, vector) => {
 const sumOf = (list) => list.reduce((a, b) => a + b, 0);
 
 /** AGG-2: the weight of U3, level by level under `levels`, else at the first place alone. */
-const readSlots = (extras, params) => {
-  const { clients, encoding, policy } = params;
-  const most = clients * encoding.weight_max;
-  const slots = extras.slice(0, policy.grid.length);
-  needOf('server', slots.every((slot) => slot >= 0 && slot <= most), 'AGG-2', 'an extra is 0 … n · weight_max');
+const readSlots = (extras, params, survivors) => {
+  const most = survivors * params.encoding.weight_max;
+  const slots = extras.slice(0, params.policy.grid.length);
+  needOf('server', slots.every((slot) => slot >= 0 && slot <= most), 'AGG-2', 'an extra is 0 … |U3| · weight_max');
   const sum = sumOf(slots);
-  needOf('server', sum >= 1 && sum <= most, 'AGG-2', 'extras add up to 1 … n · weight_max');
+  needOf('server', sum >= survivors && sum <= most, 'AGG-2', 'extras add up to |U3| … |U3| · weight_max');
   return slots;
 };
 
 /** AGG-8: how many clients are in each bucket. */
-const readHistogram = (extras, params) => {
+const readHistogram = (extras, params, survivors) => {
   const histogram = extras.slice(params.policy.grid.length);
-  const good = histogram.every((count) => count >= 0 && count <= params.clients) && sumOf(histogram) <= params.clients;
-  needOf('server', good, 'AGG-8', 'a histogram counts at most n clients');
+  const good = histogram.every((count) => count >= 0 && count <= survivors) && sumOf(histogram) <= survivors;
+  needOf('server', good, 'AGG-8', 'a histogram counts at most |U3| clients');
   return histogram;
 };
 
-/** AGG-2 … AGG-8: the next model. `held` maps a keep level to what it holds. */
-export const aggregate = (total, model, params, held) => {
+/** AGG-2 … AGG-8: the next model, from a sum over so many survivors. `held` maps a keep level to what it holds. */
+export const aggregate = (total, model, params, survivors, held) => {
   const { encoding, policy } = params;
   const size = model.length;
   need(total.length === size + extrasOf(params), 'AGG-5', 'a total has the length of the padded vector');
   need(isFinite32(model), 'AGG-5', 'a model is finite');
   const extras = Array.from(total.subarray(size), (element) => centred(element, encoding.ring_bits));
-  const slots = readSlots(extras, params);
-  const histogram = readHistogram(extras, params);
+  need(survivors >= 1 && survivors <= params.clients, 'AGG-2', 'a sum is over 1 … n clients');
+  const slots = readSlots(extras, params, survivors);
+  const histogram = readHistogram(extras, params, survivors);
   const weight = sumOf(slots);
   let divisors = new Array(size).fill(weight);
   if (policy.mean === 'levels') {
@@ -69,6 +69,7 @@ export const scaledAmong = (weights, keep, client, mean) => {
 
 /** AGG-4: the weight of each coordinate's holders; `weights` and `held` by client. */
 export const holderWeights = (weights, held, size) => {
+  need(size >= 0, 'AGG-4', 'a size is at least 0');
   const sums = new Array(size).fill(0);
   for (const [id, weight] of weights) {
     const holds = held.get(id);

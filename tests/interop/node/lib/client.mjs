@@ -1,4 +1,4 @@
-// A client's round: ROU-3 … ROU-8, ROU-16, ROU-18, ROU-20, ROU-21.
+// A client's round: ROU-3 … ROU-8, ROU-16, ROU-18, ROU-20 … ROU-23.
 
 import { arrayFrom, checkId, isFinite32, SERVER } from './bytes.mjs';
 import { checkAgreed, checkSignature, commitRecord, commitSeed, commitShare, signed, viewsOf } from './agreement.mjs';
@@ -39,9 +39,9 @@ export const lengthsOf = (params, layout) => ({
 const server = (good, rule, detail) => needOf('server', good, rule, detail);
 
 export class Client {
-  /** `begun` has me, params, layout, record, history, entropy, identity and directory. */
+  /** `begun` has me, params, layout, record, history, entropy, identity, directory and session. It keeps a journal. */
   constructor(begun) {
-    const { me, params, layout, record, entropy, identity, directory } = begun;
+    const { me, params, layout, record, entropy, identity, directory, session } = begun;
     checkId(me);
     checkParams(params);
     checkLayout(layout);
@@ -54,6 +54,8 @@ export class Client {
     } else {
       need(identity === null && directory.size === 0, 'ROU-18', 'basic takes no identities');
     }
+    need(session !== null || !isHardened(params), 'ROU-22', 'hardened takes a session');
+    need(session === null || session.length === 16, 'CTX-3', 'a session has 16 bytes');
     Object.assign(this, begun);
     this.hardened = isHardened(params);
     this.lengths = lengthsOf(params, layout);
@@ -61,9 +63,6 @@ export class Client {
     this.next = 0; // the place in `steps` of the step that is due
     this.out = false; // a message was refused at the step that was due
     this.taken = new Map(); // by step: what was given, and the answer
-    this.channelSecret = this.draw('channel key');
-    this.maskSecret = this.draw('mask key');
-    this.selfSeed = this.draw('self mask seed');
   }
 
   /** ROU-16: a client that stands where one with this journal stood. */
@@ -79,9 +78,9 @@ export class Client {
     return client;
   }
 
-  /** ROU-3: all that is random follows from the round's entropy. */
+  /** ROU-23: all that is random follows from the round's entropy and from what was announced. */
   draw(use) {
-    return derive(this.entropy, NONE, `client ${use}`, [this.me]);
+    return derive(this.entropy, this.ctx0, `client ${use}`, [this.me]);
   }
 
   /**
@@ -99,6 +98,7 @@ export class Client {
     need(!this.out, 'ROU-3', 'is out of the round');
     need(this.steps[this.next] === step, 'ROU-3', `is not at ${step}`);
     const given = message ?? this.updateFrom(data);
+    if (step === 'open') this.checkOpening(given); // one that is refused uses nothing up: ROU-4
     write({ step, data });
     try {
       const answer = this[`at_${step}`](given);
@@ -111,8 +111,8 @@ export class Client {
     }
   }
 
-  // Bytes that are no message of this step leave the client as it was. The first one that is a message says which
-  // session and round all that follow must be of.
+  // Bytes that are no message of this step leave the client as it was. The `Open` that was taken says which session and
+  // round all that follow must be of.
   decode(step, data) {
     const kind = {
       open: 'Open',
@@ -121,9 +121,8 @@ export class Client {
       announce: 'Announce',
       agreed: 'Agreed',
     }[step];
-    const { session, round } = this.expected ?? readHeader(data, 'server');
+    const { session, round } = this.header ?? readHeader(data, 'server');
     const message = decode(data, kind, { session, round, sender: SERVER }, this.lengths);
-    this.expected = { session, round };
     return { ...message, session, round };
   }
 
@@ -135,15 +134,24 @@ export class Client {
     return encode(kind, this.header, full);
   }
 
-  /** ROU-4. */
-  at_open(opening) {
-    const { params, layout, hardened } = this;
+  /** ROU-4, ROU-22. */
+  checkOpening(opening) {
+    const { params, layout } = this;
+    server(this.session === null || opening.session.equals(this.session), 'ROU-22', 'another session');
     server(opening.config.equals(configDigest(paramsDigest(params), layout)), 'ROU-4', 'another configuration');
     server(opening.directory.equals(directoryDigest(this.directory)), 'ROU-4', 'another directory');
     server(opening.round >= 1n, 'ROU-4', 'rounds begin at 1');
+  }
+
+  /** ROU-4. */
+  at_open(opening) {
+    const { hardened } = this;
     this.opening = opening;
     this.header = { session: opening.session, round: opening.round, sender: this.me };
     this.ctx0 = ctx0Of(opening);
+    this.channelSecret = this.draw('channel key');
+    this.maskSecret = this.draw('mask key');
+    this.selfSeed = this.draw('self mask seed');
     const has_model = this.history !== null && modelDigest(this.history).equals(opening.history);
     this.record = { ...this.record, has_model, entropy: this.draw('record') };
     const fields = {
@@ -415,9 +423,7 @@ export const runClient = ({ script, ...begun }, entry) => {
   return script.map(({ step, data }) =>
     entry(() => {
       if (step === 'restart') {
-        const { expected } = client;
         client = Client.restored(begun, journal);
-        client.expected = expected;
         return null;
       }
       return client.take(step, data, (given) => journal.push(given));

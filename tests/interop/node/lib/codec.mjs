@@ -55,6 +55,7 @@ export const encodeScaled = (update, weight, total, holders, cap, encoding) => {
 
 /** COD-6: the extras, from a map of integers by place. */
 export const encodeSlots = (slots, length, encoding) => {
+  need(length >= 0, 'COD-6', 'a length is at least 0');
   const extras = new (ringType(encoding.ring_bits))(length);
   for (const [place, value] of slots) {
     need(place >= 0 && place < length, 'COD-6', 'a place is one of the extras');

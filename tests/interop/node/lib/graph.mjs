@@ -89,6 +89,7 @@ export const checkProof = (root, count, position, leaf, proof) => {
 
 /** GRA-5: a set of positions as a view. */
 export const bitmapOf = (positions, count) => {
+  need(count >= 0, 'GRA-5', 'a roster has at least 0 clients');
   need(positions.every((p) => Number.isInteger(p) && p >= 0 && p < count), 'GRA-5', 'a position is one of the roster');
   const bits = Buffer.alloc(bitmapLength(count));
   for (const p of positions) bits[p >> 3] |= 1 << (p & 7);

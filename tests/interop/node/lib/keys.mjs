@@ -112,6 +112,7 @@ export const sign = (secret, statement) => {
 
 /** KEY-9: refuse, with the signer named, whatever is not its signature over the statement. */
 export const verify = (directory, signer, signature, statement) => {
+  need(statement.length === 32, 'KEY-7', 'a digest of 32 bytes is signed');
   const key = directory.get(signer);
   needOf(signer, key !== undefined, 'KEY-9', 'is not in the directory');
   let good = false;

@@ -264,8 +264,8 @@ const OPERATIONS = {
 
   'aggregation.add': op({ ring_bits: number, total: bytes, vector: bytes }, bytes, (i) =>
     aggregation.add(elements(i.total, i.ring_bits), elements(i.vector, i.ring_bits))),
-  'aggregation.aggregate': op({ total: bytes, model: float32, params: checkedParams, held: byId(bits) }, Next, (i) =>
-    aggregation.aggregate(elements(i.total, i.params.encoding.ring_bits), i.model, i.params, i.held)),
+  'aggregation.aggregate': op({ total: bytes, model: float32, params: checkedParams, survivors: number, held: byId(bits) }, Next, (i) =>
+    aggregation.aggregate(elements(i.total, i.params.encoding.ring_bits), i.model, i.params, i.survivors, i.held)),
   'aggregation.holder_weights': op({ weights: byId(number), held: byId(bits), size: number }, numbers, (i) =>
     aggregation.holderWeights(i.weights, i.held, i.size)),
   'aggregation.scaled_among': op(
@@ -275,7 +275,8 @@ const OPERATIONS = {
   'round.client': op(
     {
       me: number, params: checkedParams, layout: checkedLayout, record: TimeRecord, history: nullable(float32),
-      entropy: bytes, identity: nullable(bytes), directory, script: list(object({ step: text, data: bytes })),
+      entropy: bytes, identity: nullable(bytes), directory, session: nullable(bytes),
+      script: list(object({ step: text, data: bytes })),
     },
     raw, (i) => runClient(i, clientEntry)),
   'round.server': op(

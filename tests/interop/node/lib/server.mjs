@@ -259,7 +259,7 @@ export class Server {
       }
     }
     const sum = unmask(this.total, selfSeeds, dangling);
-    return { sum, ...aggregate(sum, this.model, this.params, this.levelsHeld()) };
+    return { sum, ...aggregate(sum, this.model, this.params, this.u3.length, this.levelsHeld()) };
   }
 
   /** ROU-13: what each keep level holds, by the clients' own rules; asked for only where it has weight. */

@@ -34,6 +34,7 @@ export const split = (secret, threshold, holders, randomness) => {
 
 /** SHM-3: the weights of these holders in the interpolation at 0. */
 export const lagrange = (points) => {
+  need(points.length > 0, 'SHM-3', 'there is a holder');
   need(points.every((x) => Number.isInteger(x) && x >= 1 && x <= 255), 'SHM-3', 'a holder is 1 … 255');
   need(new Set(points).size === points.length, 'SHM-3', 'holders are distinct');
   return Buffer.from(
