@@ -350,9 +350,10 @@ def _(original: Original) -> Original:
 @defect(
     "COD-5",
     "codec._scale",
+    "codec._scale_all",
     name="ScaledWithoutCap",
 )
-def _(original: Original) -> Original:
+def _(original: Original, target: str) -> Original:
     return lambda value, total, holders, cap: original(value, total, holders, max(cap, total + 1))
 
 
