@@ -21,7 +21,7 @@ TARGET: Final = 0.95
 CONFIDENCE: Final = 0.95
 """Of every interval."""
 
-METHOD_FIELDS: Final = ("method", "changes")
+METHOD_FIELDS: Final = ("method", "changes", "elide", "full_every")
 """What may differ in a group."""
 
 UNSHARED: Final = (*METHOD_FIELDS, "policy", "flags", "results_version", "trained")
@@ -29,9 +29,11 @@ UNSHARED: Final = (*METHOD_FIELDS, "policy", "flags", "results_version", "traine
 
 
 def label(record: Record) -> str:
-    """A method's name, and what of its policy was changed."""
+    """A method's name, and what of its policy was changed; and the share that is elided, and how often a round is whole."""
+    elide = record.config.get("elide")
+    elided = [f"elide={elide}/{record.config['full_every']}"] if elide else []
     changes = [f"{name}={value}" for name, value in record.config["changes"]]
-    return " ".join([record.config["method"], *changes])
+    return " ".join([record.config["method"], *elided, *changes])
 
 
 def group_of(record: Record) -> tuple[tuple[str, str], ...]:

@@ -186,12 +186,34 @@ def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
 LINKS: Final = ("net4g", "net3g", "net2g")
 """Fleets whose stragglers are slow in the network alone."""
 
+ELIDED: Final = (0, 250, 500)
+"""The shares of neurons that all leave out behind the slow ones, ‰; every fourth round is whole."""
+
+SMALL: Final = ("digits", "mnist")
+"""Where elided runs are trained, too."""
+
 
 def _network(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
-    """Slow links, with over-pruning and without: times by the clock, and what the keep levels cost where they are trained."""
+    """Slow links, with over-pruning and without: times by the clock, and what the keep levels cost where they are trained.
+
+    And behind 3G and 2G what elision takes, where over-pruning saturates; on the small tasks behind 3G also what it costs.
+    """
     aware = [("none", ()), ("clip", ()), ("clip", (("network_aware", False),))]
-    out = [make(fleet=link, method=name, changes=own, trained=False) for link in LINKS for name, own in aware]
-    return out + [make(fleet="net4g", method=name, changes=own, seed=seed) for seed in seeds for name, own in aware[:2]]
+    links, shares = (LINKS[1:2], ELIDED[:2]) if quick else (LINKS, ELIDED)
+    out = [make(fleet=link, method=name, changes=own, trained=False) for link in links for name, own in aware]
+    out += [make(fleet="net4g", method=name, changes=own, seed=seed) for seed in seeds for name, own in aware[:2]]
+    elided = [(name, share) for name, _ in aware[:2] for share in shares]
+    out += [
+        make(fleet=link, method=name, elide=e, trained=False)
+        for link in links
+        if link != "net4g"
+        for name, e in elided
+        if e
+    ]
+    if make().task in SMALL:
+        shown = elided[:2] if quick else elided
+        out += [make(fleet="net3g", method=name, elide=e, seed=seed) for seed in seeds for name, e in shown]
+    return out
 
 
 KAPPAS: Final = (500, 750, 1000, 1250, 1500)
@@ -505,7 +527,7 @@ EXPERIMENTS: Final = {
         Experiment(
             name="network",
             title="Network stragglers",
-            question="What does over-pruning buy behind slow links, and where does overlap saturate?",
+            question="What does over-pruning buy behind slow links, where does it saturate, and what does elision buy there?",
             tasks=("cifar10", "mnist", "shakespeare"),
             seeds=3,
             design=_network,

@@ -21,9 +21,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_ref import graph
+from clip_ref import elision, graph
 from clip_ref.canonical import digest
 from clip_ref.codec import weight_of
+from clip_ref.elision import Part, Residual
 from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.identification import identify
 from clip_ref.invariance import score
@@ -35,12 +36,13 @@ from clip_ref.messages import TimeRecord
 from clip_ref.params import MAX_HOLDERS, Encoding, Mean, Params, PruningPolicy, Score, SecurityLevel
 from clip_ref.rand import derive
 from clip_ref.round import NO_JOURNAL, Assignment, Client, RoundResult, Server, State, run_round
-from clip_ref.round.cost import Leg
+from clip_ref.round.cost import Leg, LegCost, Work
 from clip_ref.round.driver import Observer
 from clip_ref.scores import LayerScores, invariant
 from clip_ref.sim.clock import TRAINING_PASSES, Observed, Timeline, mac_fit, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet, slow_clients
+from clip_ref.submodel import expand
 from clip_ref.train.data import Source, load_task, stand_in_examples
 from clip_ref.train.partition import slow_classes
 from clip_ref.train.pool import FitJob, Pool
@@ -124,6 +126,12 @@ class RunConfig:
     deadline: int = 0
     """Deadline mode: the longest that uploads are held back, µs; 0: not at all."""
 
+    elide: int = 0
+    """The share of neurons that all leave out of a round that is not whole, ‰, 0 … 900; 0: every round is whole."""
+
+    full_every: int = 4
+    """Every so many rounds one is whole, 2 … 100; of no account where nothing is elided."""
+
     seed: int = 1
     """Draws the initial model, the batches, who is slow, and in a simulation the clients' secrets too; 0 … 2⁶³ − 1."""
 
@@ -146,6 +154,7 @@ class RunConfig:
             )
         if not 0 <= self.seed < 1 << 63:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
+        self._check_elision()
         load_task(self.source()).clients(self.population if self.clients > 0 else self.clients)
         left = len(self.roster())
         if left < 2:
@@ -154,6 +163,25 @@ class RunConfig:
                 detail=f"`{self.method}` leaves {left} of {self.clients} clients and a round needs 2: take more clients",
             )
         self.params(left)
+
+    def _check_elision(self) -> None:
+        """ELI-9: refuse what elision does not go with."""
+        elision.check_schedule(elide=self.elide, every=self.full_every)
+        if not self.elide:
+            return
+        chosen = find_method(self.method, self.changes)
+        for wrong, why in (
+            (self.neighbours or self.clients > MAX_HOLDERS, "a graph: T* there is that of a round of another length"),
+            (self.clock is Clock.MEASURED, "the measured clock, which has measured whole models alone"),
+            (chosen.watches or chosen.gaps, f"`{self.method}`, whose scores are those of whole models"),
+        ):
+            if wrong:
+                raise PreconditionError(rule="ELI-9", detail=f"elision does not go with {why}")
+
+    @property
+    def lengths(self) -> int:
+        """How many lengths masked inputs have in the course of the run: one, or that of whole rounds and of the others."""
+        return 2 if self.elide and self.rounds >= self.full_every else 1
 
     def load_fleet(self) -> Fleet:
         """Who has which device and network, and how that changes."""
@@ -187,17 +215,15 @@ class RunConfig:
             share = -(-1000 * slow // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
         policy = attrs.evolve(policy, deadline=self.deadline)
-        encoding = Encoding()
-        cap = policy.holder_cap if policy.mean.scales else 1
-        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps * cap)
-        encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
         sharing = {"neighbours": self.neighbours}
         if clients > MAX_HOLDERS and not self.neighbours:
             neighbours, threshold = graph.choose(clients=clients, corrupt=CORRUPT, dropped=DROPPED)
             sharing = {"neighbours": neighbours, "threshold": threshold}
         if sharing["neighbours"]:
-            mean = Mean.LEVELS if policy.mean.scales else policy.mean
-            policy = attrs.evolve(policy, anonymity_blocks=False, spread=False, mean=mean)
+            policy = policy.for_graph()
+        encoding, cap = Encoding(), policy.holder_cap if policy.mean.scales else 1
+        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps * cap)
+        encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
         return Params(clients=clients, policy=policy, encoding=encoding, security=self.security, **sharing)
 
     def as_dict(self) -> dict[str, Any]:
@@ -290,8 +316,8 @@ class RoundRow:
 class Memory:
     """What a client remembers from the rounds that it took part in."""
 
-    observed: tuple[Observed, ...]
-    """Its times in the last of them, the latest last; as many as it declares the median of."""
+    observed: Mapping[int, tuple[Observed, ...]]
+    """Its times in the last of them, latest last, as many as it declares the median of, by the size of the round's model."""
 
     straggler: bool
     """Its status in the last one."""
@@ -415,7 +441,19 @@ class Run:
         """Of clients that score with gaps, the rounds whose models they still have."""
         self._models: dict[int, Floats] = {}
         """Those models, by round."""
-        self._macs_at = {keep: self.layout.shrunk(self._first(keep)).macs() for keep in self.params.policy.grid}
+        self._part = self._part_in(self.state.round)
+        """The part of the model that the round is about."""
+        self._residuals: dict[ClientId, Residual] = {}
+        """What clients have not sent yet; of those that have sent all there is none."""
+        self._macs: dict[int, dict[int, int]] = {}
+
+    def _part_in(self, number: int) -> Part:
+        """ELI-1: the part of the model that round `number` is about."""
+        config = self.config
+        out = elision.left_out(
+            layout=self.layout, elide=config.elide, every=config.full_every, round=RoundNumber(number)
+        )
+        return Part(self.layout, out)
 
     @property
     def roster(self) -> list[ClientId]:
@@ -428,7 +466,17 @@ class Run:
 
     def _first(self, keep: int) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
         """A sub-model of the size that `keep` gives: cost depends on the size alone."""
-        return {x.name: np.arange(kept_count(x.neurons, keep), dtype=np.int64) for x in self.layout.layers}
+        within = self._part.within
+        return {name: np.arange(kept_count(len(index), keep), dtype=np.int64) for name, index in within.items()}
+
+    @property
+    def _macs_at(self) -> dict[int, int]:
+        """What is trained at each keep level of the round, in MACs of an example's forward pass."""
+        size = self._part.size
+        if size not in self._macs:
+            levels = {keep: self._part.trained(self._first(keep)) for keep in self.params.policy.grid}
+            self._macs[size] = {keep: self.layout.shrunk(kept).macs() for keep, kept in levels.items()}
+        return self._macs[size]
 
     @functools.cached_property
     def _data(self) -> str:
@@ -476,14 +524,18 @@ class Run:
         return weight_of(examples=self._examples[client], encoding=self.params.encoding)
 
     def _record(self, client: ClientId) -> TimeRecord:
-        """LAB-9, FLT-11: what a client says of itself: medians of the times that it remembers, and its calibration."""
+        """LAB-9, FLT-11: what a client says of itself: medians of the times that it remembers, and its calibration.
+
+        ELI-8: its times are those of rounds as long as this one; it may have none.
+        """
         memory = self._memory.get(client)
-        seen = [attrs.astuple(times) for times in memory.observed] if memory else [(0,) * 5]
+        known = memory.observed.get(self._part.size, ()) if memory else ()
+        seen = [attrs.astuple(times) for times in known] or [(0,) * 5]
         down, select, _, mask, up = (
             self.fleet.declared(client, statistics.median_low(x)) for x in zip(*seen, strict=True)
         )
         return TimeRecord(
-            has_time=memory is not None,
+            has_time=bool(known),
             has_model=False,
             was_straggler=memory is not None and memory.straggler,
             down=down,
@@ -501,26 +553,43 @@ class Run:
         `observe` is told of every message, as the server saw it.
         """
         number, history, roster = self.state.round, self.state.history, self.roster
+        self._part = part = self._part_in(number)
+        whole = self.state
+        here = State(
+            whole.session,
+            number,
+            part.restrict(whole.model),
+            None if whole.history is None else part.restrict(whole.history),
+            whole.target,
+        )
+        layout = part.layout(whole.model)
         records = {u: self._record(u) for u in roster}
-        clients = {u: self._client(u, records[u]) for u in roster}
+        clients = {u: self._client(u, records[u], here, layout) for u in roster}
         transcript = Transcript()
         updates: dict[ClientId, Floats] = {}
-
+        kept_back: dict[ClientId, Floats] = {}
         shares = self._shares(records)
 
         def train(assignments: Mapping[ClientId, Assignment]) -> Mapping[ClientId, Floats]:
+            before = {u: self._residuals[u].flat() for u in assignments if u in self._residuals}
             jobs = [
                 FitJob(
                     client=u,
-                    model=a.model,
-                    kept=a.kept,
+                    model=whole.model + before[u] if u in before else whole.model,
+                    kept=part.trained(a.kept),
                     seed=self._batch_seed(number, u),
                     share=shares[u],
                     stand_in=self._method.stands_in,
                 )
                 for u, a in assignments.items()
             ]
-            updates.update(zip(assignments, self._pool.fit_many(jobs), strict=True))
+            for (u, a), job, trained in zip(assignments.items(), jobs, self._pool.fit_many(jobs), strict=True):
+                if part.is_whole and u not in before:
+                    updates[u] = trained
+                    continue
+                update = expand(delta=trained, layout=self.layout, kept=job.kept)
+                residual = before.get(u, np.zeros_like(update))
+                updates[u], kept_back[u] = elision.settle(residual=residual, update=update, sent=part.sent(a.kept))
             return updates
 
         def watch(client: ClientId, to_server: bool, data: bytes) -> None:
@@ -528,25 +597,45 @@ class Run:
             if observe is not None:
                 observe(client, to_server, data)
 
-        result = run_round(server=self._server(), clients=clients, train=train, observe=watch)
-        row = self._row(result, updates, records, transcript, shares)
+        result = run_round(server=self._server(here, layout), clients=clients, train=train, observe=watch)
+        row = self._row(self._with_rest(result), updates, records, transcript, shares)
+        for u in kept_back.keys() & set(result.u3):
+            self._residuals[u] = Residual.of(kept_back[u])
+            if not len(self._residuals[u].values):
+                del self._residuals[u]
         self._remember(result, updates)
         target = graph.target(histogram=result.aggregate.histogram, params=self.params)
-        self.state = self.state.completed(result.aggregate.model, target=target)
+        model = part.returned(model=whole.model, small=result.aggregate.model)
+        self.state = whole.completed(model, target=target)
         if self.state.history is not history:
             self._holders = frozenset(result.assignments)
         self.rows.append(row)
         return row
 
-    def _client(self, client: ClientId, record: TimeRecord) -> Client:
+    def _with_rest(self, result: RoundResult) -> RoundResult:
+        """ELI-7: the round with what it cost those to have the rest of the model who lacked it: its bytes, and their digest."""
+        part, number = self._part, int(self.state.round)
+        if part.is_whole:
+            return result
+        before = self._part_in(number - 1) if number > 1 else None
+        same = before is not None and all(np.array_equal(part.out[name], before.out[name]) for name in part.out)
+        extra = 4 * (self.layout.size - part.size)
+        costs: dict[ClientId, Mapping[Leg, LegCost]] = dict(result.costs)
+        for u in costs.keys() - (self._holders if same else set()):
+            first = costs[u][Leg.ADVERTISE]
+            paid = attrs.evolve(first, down_bytes=first.down_bytes + extra, work=first.work + Work(hashed_bytes=extra))
+            costs[u] = {**costs[u], Leg.ADVERTISE: paid}
+        return attrs.evolve(result, costs=costs)
+
+    def _client(self, client: ClientId, record: TimeRecord, state: State, layout: Layout) -> Client:
         """One client of this round: the protocol's, unless the method is not."""
-        number = self.state.round
+        number = state.round
         usual: dict[str, Any] = {
             "me": client,
             "params": self.params,
-            "layout": self.layout,
+            "layout": layout,
             "record": record,
-            "history": self.state.history if client in self._holders else None,
+            "history": state.history if client in self._holders else None,
             "entropy": self._draw("entropy", number & 0xFFFFFFFF, number >> 32, client),
             "identity": self._identities.get(client),
             "directory": self.directory,
@@ -559,11 +648,11 @@ class Run:
             return GapClient(seen=[(i, self._models[i]) for i in self._met.get(client, ())], **usual)
         return Client(**usual)
 
-    def _server(self) -> Server:
+    def _server(self, state: State, layout: Layout) -> Server:
         usual: dict[str, Any] = {
             "params": self.params,
-            "layout": self.layout,
-            "state": self.state,
+            "layout": layout,
+            "state": state,
             "directory": self.directory,
         }
         return SeeingServer(told=self._told, **usual) if self._method.watches else Server(**usual)
@@ -581,11 +670,8 @@ class Run:
             )
             plan = identify(records=records, params=params, round=self.state.round)
             for u, verdict in plan.verdicts.items():
-                shares[u] = max(1, 1000 * self._macs_at_level(verdict.keep) // self._macs_at_level(1000))
+                shares[u] = max(1, 1000 * self._macs_at[verdict.keep] // self._macs_at[1000])
         return shares
-
-    def _macs_at_level(self, keep: int) -> int:
-        return self.layout.shrunk(self._first(keep)).macs()
 
     def _slow_count(self) -> int:
         return slow_clients(self.fleet.behaviour, clients=self.config.clients, asked=self.config.stragglers)
@@ -616,8 +702,9 @@ class Run:
         transcript: Transcript,
         shares: Mapping[ClientId, int],
     ) -> RoundRow:
-        assignments = result.assignments
-        macs = {u: self.layout.shrunk(a.kept).macs() * shares[u] // 1000 for u, a in assignments.items()}
+        assignments, within = result.assignments, self._part.within
+        trained = {u: self.layout.shrunk(self._part.trained(a.kept)).macs() for u, a in assignments.items()}
+        macs = {u: trained[u] * shares[u] // 1000 for u in trained}
         today = self.fleet.at(self.state.round)
         fits = {int(u): self._fit(today, u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
         not_before = next(iter(assignments.values())).not_before
@@ -627,23 +714,24 @@ class Run:
         count = sum(u in assignments for u in self.fleet.stragglers)
         slow = [u for _, u in sorted(unpruned.arrivals(Leg.INPUT), key=lambda one: (-one[0], one[1]))[:count]]
         verdicts = {u: a.verdict for u, a in sorted(assignments.items())}
-        neurons = sum(x.neurons for x in self.layout.layers)
+        neurons = sum(map(len, within.values()))
         smallest = min(assignments.values(), key=lambda a: sum(map(len, a.kept.values()))).kept
         kept = sum(map(len, smallest.values()))
-        pruned = {
-            x.name: np.setdiff1d(np.arange(x.neurons), smallest[x.name]).tolist()
-            for x in self.layout.layers
-            if len(smallest[x.name]) < x.neurons
+        slack = {
+            name: np.setdiff1d(np.arange(len(index)), smallest[name]).tolist()
+            for name, index in within.items()
+            if len(smallest[name]) < len(index)
         }
-        again = sum(len({*neurons} & {*self._pruned.get(name, ())}) for name, neurons in pruned.items())
+        pruned = {name: within[name][gone].tolist() for name, gone in slack.items()}
+        again = sum(len({*gone} & {*self._pruned.get(name, ())}) for name, gone in pruned.items())
         both = bool(pruned and self._pruned)
         self._pruned = pruned
         invited = sorted(records)
         without = sum(u not in self._holders for u in invited)
         for u in result.u3:
-            before = self._memory[u].observed if u in self._memory else ()
-            observed = (*before, self.timeline.observed(u))[-self.fleet.behaviour.median :]
-            self._memory[u] = Memory(observed, assignments[u].verdict.straggler)
+            before = self._memory[u].observed if u in self._memory else {}
+            times = (*before.get(self._part.size, ()), self.timeline.observed(u))[-self.fleet.behaviour.median :]
+            self._memory[u] = Memory({**before, self._part.size: times}, assignments[u].verdict.straggler)
         took = self.timeline.end / 1e6
         evaluated = self.config.trained and self.state.round % self.config.evaluate_every == 0
         found = self._pool.tally(result.aggregate.model) if evaluated else None
@@ -663,7 +751,7 @@ class Run:
             stragglers=" ".join(str(u) for u, verdict in verdicts.items() if verdict.straggler),
             keep_levels=" ".join(str(verdict.keep) for verdict in verdicts.values() if verdict.keep < 1000),
             pruned_neurons=neurons - kept,
-            slack_neurons=self._slack(pruned),
+            slack_neurons=self._slack(slack),
             pruned_again=again / (neurons - kept) if both else None,
             secure_sum=result.sum_digest.hex(),
             plain_sum=self._plain_sum(result, updates, records).hex(),
@@ -673,11 +761,13 @@ class Run:
         )
 
     def _slack(self, pruned: Mapping[str, Sequence[int]]) -> int:
-        """How many of these neurons the policy's threshold does not call invariant."""
-        policy, history = self.params.policy, self.state.history
+        """How many of these neurons of the round's layout the policy's threshold does not call invariant."""
+        policy, part = self.params.policy, self._part
+        history = None if self.state.history is None else part.restrict(self.state.history)
         if not pruned or (history is None and policy.needs_history):
             return 0
-        scores = score(model=self.state.model, history=history, layout=self.layout, mode=policy.scored)
+        model = part.restrict(self.state.model)
+        scores = score(model=model, history=history, layout=part.small, mode=policy.scored)
         still = {s.layer: invariant(scores=s, threshold=policy.threshold) for s in scores}
         return sum(not still[name][j] for name, neurons in pruned.items() for j in neurons)
 
@@ -696,19 +786,19 @@ class Run:
     def _plain_sum(
         self, result: RoundResult, updates: Mapping[ClientId, Floats], records: Mapping[ClientId, TimeRecord]
     ) -> Digest:
-        assignments, policy = result.assignments, self.params.policy
+        assignments, policy, layout = result.assignments, self.params.policy, self._part.small
         ones = {u: np.ones(len(updates[u]), dtype=np.float32) for u in updates}
         among = [
             u
             for u in result.u2
             if policy.mean is Mean.HOLDER or (policy.mean is Mean.STRATA and assignments[u].verdict.keep < 1000)
         ]
-        held = {u: in_place(update=ones[u], layout=self.layout, kept=assignments[u].kept) > 0 for u in among}
-        holding = sum((self._weight(u) * held[u].astype(np.int64) for u in among), np.zeros(self.layout.size, np.int64))
+        held = {u: in_place(update=ones[u], layout=layout, kept=assignments[u].kept) > 0 for u in among}
+        holding = sum((self._weight(u) * held[u].astype(np.int64) for u in among), np.zeros(layout.size, np.int64))
         top = sum(self._weight(u) for u in among)
         timed = [u for u in result.u3 if self.params.neighbours and records[u].has_time]
         return plain_sum(
-            updates={u: in_place(update=updates[u], layout=self.layout, kept=assignments[u].kept) for u in result.u3},
+            updates={u: in_place(update=updates[u], layout=layout, kept=assignments[u].kept) for u in result.u3},
             weights={u: self._weight(u) for u in result.u3},
             slots={
                 u: policy.grid.index(assignments[u].verdict.keep) if policy.mean is Mean.LEVELS else 0
@@ -727,13 +817,14 @@ class Run:
             "round": self.state.round,
             "target": self.state.target,
             "rows": [attrs.asdict(row) for row in self.rows],
-            "memory": {str(u): [m.straggler, *map(attrs.astuple, m.observed)] for u, m in self._memory.items()},
+            "memory": {str(u): [m.straggler, _sizes_first(m.observed)] for u, m in self._memory.items()},
             "holders": sorted(self._holders),
             "pruned": self._pruned,
             "met": {str(u): met for u, met in self._met.items()},
             "told": [s.layer for s in self._told],
             "seconds_at": {str(keep): seconds for keep, seconds in self._seconds_at.items()},
             "data": self._data,
+            "residuals": sorted(self._residuals),
         }
         packed = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
         arrays: dict[str, Any] = {"header": packed, "model": self.state.model}
@@ -742,6 +833,8 @@ class Run:
         arrays |= {f"model of {number}": model for number, model in self._models.items()}
         for told in self._told:
             arrays |= {f"change in {told.layer}": told.change, f"scale in {told.layer}": told.scale}
+        for u, residual in self._residuals.items():
+            arrays |= {f"where {u} has not sent": residual.where, f"what {u} has not sent": residual.values}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         write_whole(path, buffer.getvalue())
@@ -760,13 +853,25 @@ class Run:
                     LayerScores(name, stored[f"change in {name}"], stored[f"scale in {name}"])
                     for name in header["told"]
                 )
+                residuals = {
+                    ClientId(u): Residual(
+                        len(model), stored[f"where {u} has not sent"], stored[f"what {u} has not sent"]
+                    )
+                    for u in header["residuals"]
+                }
                 met = {ClientId(int(u)): numbers for u, numbers in header["met"].items()}
                 models = {i: stored[f"model of {i}"] for i in sorted({i for numbers in met.values() for i in numbers})}
             want, have = config.as_dict(), header["config"]
             rows = [RoundRow(**row) for row in header["rows"]]
             memory = {
-                ClientId(int(u)): Memory(tuple(Observed(*map(Microseconds, times)) for times in seen), straggler)
-                for u, (straggler, *seen) in header["memory"].items()
+                ClientId(int(u)): Memory(
+                    {
+                        int(size): tuple(Observed(*map(Microseconds, times)) for times in seen)
+                        for size, seen in observed.items()
+                    },
+                    straggler,
+                )
+                for u, (straggler, observed) in header["memory"].items()
             }
             holders = frozenset(ClientId(u) for u in header["holders"])
             pruned = header["pruned"]
@@ -792,8 +897,14 @@ class Run:
             raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: its data were other ones")
         run.state = State(run.state.session, next_round, model, history, target)
         run.rows, run._memory, run._holders, run._seconds_at = rows, memory, holders, seconds_at
+        run._part, run._residuals = run._part_in(next_round), residuals
         run._pruned, run._told, run._met, run._models = pruned, told, met, models
         return run
+
+
+def _sizes_first(observed: Mapping[int, tuple[Observed, ...]]) -> dict[str, list[tuple[int, ...]]]:
+    """Times by the size of a round's model, as JSON has them."""
+    return {str(size): [attrs.astuple(times) for times in seen] for size, seen in observed.items()}
 
 
 def data_digest(config: RunConfig) -> str:
@@ -884,6 +995,7 @@ def checks(rows: Iterable[RoundRow]) -> dict[str, Any]:
     }
 
 
-def passed(found: Mapping[str, Any]) -> bool:
-    """Whether all of `checks` held: equal sums, one length, one shape."""
-    return bool(found["secure_sum_exact"] and found["transcript_shape_equal"] and len(found["upload_lengths"]) == 1)
+def passed(found: Mapping[str, Any], *, lengths: int = 1) -> bool:
+    """Whether all of `checks` held: equal sums, one shape a round, no more lengths of uploads than there may be."""
+    few = 1 <= len(found["upload_lengths"]) <= lengths
+    return bool(found["secure_sum_exact"] and found["transcript_shape_equal"] and few)

@@ -123,8 +123,12 @@ def _last(values: Sequence[float | None]) -> float | None:
 
 
 def described(config: RunConfig) -> dict[str, Any]:
-    """EXP-1: what determines a run: its configuration but for where the data are, its method's policy, its fleet's content."""
-    plain = {name: value for name, value in config.as_dict().items() if name != "data_dir"}
+    """EXP-1: what determines a run: its configuration but for where the data are, its method's policy, its fleet's content.
+
+    A run that elides nothing has no schedule of it.
+    """
+    without = {"data_dir"} if config.elide else {"data_dir", "elide", "full_every"}
+    plain = {name: value for name, value in config.as_dict().items() if name not in without}
     chosen = method(config.method, config.changes)
     return plain | {
         "policy": json.loads(json.dumps(attrs.asdict(chosen.policy))),

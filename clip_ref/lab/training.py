@@ -55,6 +55,10 @@ def train(
 
     Everything that can be refused is refused before anything is written. Returns what `results.json` holds.
     """
+    if transcript is not None and config.elide:
+        raise PreconditionError(
+            rule="ELI-9", detail="a transcript has one layout for all of its rounds: leave out --transcript or --elide"
+        )
     check_out(out)
     checkpoint = out / "checkpoint.npz"
     if resume and init is not None:
@@ -146,7 +150,7 @@ def words(found: dict[str, Any], out: Path) -> str:
             f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {percent(numbers['final_accuracy'])}",
             *on_graph,
             "every secure sum equals the plain one, every upload and transcript has one shape"
-            if passed(found["checks"])
+            if passed(found["checks"], lengths=RunConfig(**found["config"]).lengths)
             else "A CHECK FAILED: see results.json and rounds.csv",
             f"written: {out}/results.json, rounds.csv, model.npz, checkpoint.npz",
         ]

@@ -122,7 +122,7 @@ def test_who_was_away_remembers_its_times_and_its_status() -> None:
     absent = next(u for u in sorted(slow | ever) if u not in who[-1])
     record = one._record(ClientId(absent))
     assert record.has_time
-    assert record.down == one._memory[ClientId(absent)].observed[-1].down
+    assert record.down == one._memory[ClientId(absent)].observed[tiny.LAYOUT.size][-1].down
 
 
 def test_exclude_invites_none_of_the_slow() -> None:
@@ -227,7 +227,7 @@ def times(k: int) -> Observed:
 def test_clients_declare_the_median_of_what_they_saw_last(seen: list[int], median: int) -> None:
     one = fresh(median)
     memory = tuple(times(k) for k in seen)[-median:]
-    one._memory = {ClientId(0): attrs.evolve(run()._memory[ClientId(0)], observed=memory)}
+    one._memory = {ClientId(0): attrs.evolve(run()._memory[ClientId(0)], observed={tiny.LAYOUT.size: memory})}
     record = one._record(ClientId(0))
     last = seen[-median:]
     middle, other = statistics.median_low(last), statistics.median_low([100 - k for k in last])
@@ -243,9 +243,9 @@ def fresh(median: int) -> Run:
 @pytest.mark.parametrize(("behaviour", "most"), [("", 1), ("+median:3", 3)])
 def test_no_more_is_remembered_than_is_declared(behaviour: str, most: int) -> None:
     one = run(behaviour + "+jitter:0.1", rounds=5)
-    assert {len(memory.observed) for memory in one._memory.values()} == {most}
+    assert {len(memory.observed[tiny.LAYOUT.size]) for memory in one._memory.values()} == {most}
     assert one.timeline is not None
-    assert one._memory[ClientId(1)].observed[-1] == one.timeline.observed(1)
+    assert one._memory[ClientId(1)].observed[tiny.LAYOUT.size][-1] == one.timeline.observed(1)
 
 
 # --- With the rest ---

@@ -92,6 +92,8 @@ OTHERS: dict[str, Any] = {
     "clock": Clock.MEASURED,
     "security": SecurityLevel.HARDENED,
     "deadline": 1,
+    "elide": 250,
+    "full_every": 3,
     "seed": 2,
 }
 

@@ -166,6 +166,8 @@ OTHERS: dict[str, Any] = {
     "security": SecurityLevel.HARDENED,
     "seed": 2,
     "deadline": 5_000_000,
+    "elide": 250,
+    "full_every": 3,
     "fleet": "paper",
     "partition": "iid",
     "examples": 100,

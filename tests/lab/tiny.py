@@ -108,6 +108,7 @@ def options(out: Path, **changes: Any) -> list[str]:
     for name in ("changes", "trained", "evaluate_every"):  # which experiments alone can ask for
         del fields[name]
     fields["deadline"] = f"{fields['deadline'] / 1e6:f}"
+    fields["elide"] = fields["elide"] / 1000
     given = {name.replace("_", "-"): value for name, value in fields.items() if value is not None}
     return ["train", *(f"--{name}={value}" for name, value in given.items())]
 
