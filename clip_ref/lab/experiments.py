@@ -322,7 +322,7 @@ NAMES: Final = {"clients": "n", "fleet": "fleet"}
 
 SIZES: Final = {
     "digits": "1,287 digits of ten writers, four writers unseen",
-    "cifar10": "VGG-9 on 5,000 images of CIFAR-10 (JPEG copy), 10,000 unseen",
+    "cifar10": "the VGG of nine layers on 5,000 images of CIFAR-10 (JPEG copy), 10,000 unseen",
     "mnist": "FEMNIST's CNN with ten outputs on 3,000 images of Fashion-MNIST, 10,000 unseen",
     "femnist": "FEMNIST's CNN on LEAF's FEMNIST by writer",
     "shakespeare": "two LSTM layers on 5,000 characters to be guessed, by role",
