@@ -177,12 +177,12 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "unknown method": (
         (*TRAIN, "--method=prune"),
-        "no method 'prune'; there are none, random, exclude, clip-paper, clip",
+        "no method 'prune'; there are none, random, ordered, exclude",
     ),
-    "unknown fleet": ((*TRAIN, "--fleet=lorries"), "no fleet 'lorries'; there are paper, compute, network, uniform"),
+    "unknown fleet": ((*TRAIN, "--fleet=lorries"), "no fleet 'lorries'; there are paper, table, compute, network, uniform"),
     "a fleet's name that no file could have": (
         (*TRAIN, f"--fleet={'x' * 300}"),
-        "there are paper, compute, network, uniform",
+        "there are paper, table, compute, network, uniform",
     ),
     "unknown clock": ((*TRAIN, "--clock=sun"), "--clock: invalid choice: 'sun'"),
     "unknown security": ((*TRAIN, "--security=none"), "--security: invalid choice: 'none'"),
