@@ -1,7 +1,7 @@
-"""Aggregation: from the sum over the survivors to the next model.   Spec: aggregation, rules AGG-1..AGG-8.
+"""Aggregation: from the sum over the survivors to the next model.   Spec: aggregation, rules AGG-1..AGG-9.
 
-The sum is exact. What it is divided by is a choice: of everybody's weight (`dilute`, and `holder` after scaling), or of the
-weight of those who hold the coordinate (`levels`).
+The sum is exact. What it is divided by is a choice: of everybody's weight (`dilute`, and after scaling `holder` and `strata`),
+or of the weight of those who hold the coordinate (`levels`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -99,13 +99,30 @@ def level_weights(
 def holder_weights(
     *, weights: Mapping[ClientId, int], held: Mapping[ClientId, NDArray[np.bool_]], size: int
 ) -> NDArray[np.int64]:
-    """AGG-4: the same from the weight and the held coordinates of each client of U2: what `holder` scales by; int64[d]."""
+    """AGG-4: the same from the weight and the held coordinates of each client given: what values are scaled by; int64[d]."""
     if size < 0 or any(client not in held or held[client].shape != (size,) for client in weights):
         raise PreconditionError(rule="AGG-4", detail=f"of each client with a weight bool[{size}] says what it holds")
     out = np.zeros(size, dtype=np.int64)
     for client, weight in weights.items():
         out += weight * held[client]
     return out
+
+
+def scaled_among(
+    *, weights: Mapping[ClientId, int], keep: Mapping[ClientId, int], client: ClientId, mean: Mean
+) -> dict[ClientId, int]:
+    """AGG-9: among whom `client` scales its values, with their weights; nobody: it codes them as they are.
+
+    `weights` are those that the records of U2 declare, `keep` the keep levels, ‰, of the same clients. Under `holder` everybody
+    scales, among all. Under `strata` those who prune stand in for each other; the others, and the server, need not know whom.
+    """
+    if client not in keep or set(weights) != set(keep):
+        raise PreconditionError(rule="AGG-9", detail="every client of U2 has a weight and a keep level")
+    if mean is Mean.HOLDER:
+        return dict(weights)
+    if mean is Mean.STRATA and keep[client] < 1000:
+        return {u: weight for u, weight in weights.items() if keep[u] < 1000}
+    return {}
 
 
 def aggregate(
@@ -120,7 +137,7 @@ def aggregate(
 
     `total` is the unmasked sum over U3: uint32|uint64[d + extras]; `model` is w_i: float32[d]; `survivors` is |U3|.
     `held(keep)` is asked under the mean `levels` alone. The mean is S·C/((2^(q−1) − 1)·h) in float64, 0 where h = 0 (AGG-6),
-    with h the whole weight under `dilute` and `holder`; the result is rounded once (AGG-7).
+    with h the whole weight under `dilute`, `holder` and `strata`; the result is rounded once (AGG-7).
     """
     params.encoding.ring.check(total, rule="AGG-5", name="the total")
     size = len(model)

@@ -25,7 +25,7 @@ from clip_ref.identification import Plan, Reason, Verdict, elapsed, identify, va
 from clip_ref.identities import DIRECTORY_FILE, SECRETS, beside, load_directory, new_identities
 from clip_ref.keys import NO_IDENTITIES
 from clip_ref.messages import TimeRecord
-from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Params, SecurityLevel
+from clip_ref.params import HARDENED_POLICY, PAPER_POLICY, Encoding, Mean, Params, SecurityLevel
 from clip_ref.values import ClientId, RoundNumber, saturate
 
 if TYPE_CHECKING:
@@ -230,6 +230,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--colluders", type=int, default=0, help="c: blocks have c + 2 stragglers (default: 0)")
     plan.add_argument("--compute-only", action="store_true", help="no over-pruning for slow networks")
+    plan.add_argument(
+        "--spread",
+        action="store_true",
+        help="blocks take turns, so that each prunes neurons of its own; not on a graph",
+    )
     _add_deadline(plan)
     plan.add_argument(
         "--graph",
@@ -894,7 +899,10 @@ def _plan(options: argparse.Namespace) -> int:
         changes["margin"] = options.margin
     policy = attrs.evolve(policy, **changes)
     if options.graph:
-        policy = attrs.evolve(policy, anonymity_blocks=False)
+        policy = policy.for_graph()
+    if options.spread:
+        mean = policy.mean if policy.spread else Mean.STRATA
+        policy = attrs.evolve(policy, spread=True, mean=mean)
     records = read_times(options.times, grid=policy.grid)
     if options.graph and len(records) < 4:
         raise PreconditionError(rule="PAR-10", detail=f"a graph takes 4 clients at least, there are {len(records)}")
@@ -957,6 +965,7 @@ def _plan_json(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
                 "elapsed_us": elapsed(records[u], level=0),
                 "straggler": verdict.straggler,
                 "keep": verdict.keep,
+                "ahead": list(verdict.ahead),
                 "pruned_elapsed_us": elapsed(records[u], level=grid.index(verdict.keep)),
                 "saturated": verdict.saturated,
                 "reason": verdict.reason.value,
@@ -967,7 +976,8 @@ def _plan_json(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
 
 
 def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) -> str:
-    rows = [["client", "takes", "straggler", "keeps", "then takes", "why"]]
+    spread = params.policy.spread
+    rows = [["client", "takes", "straggler", "keeps", *(["turn"] if spread else []), "then takes", "why"]]
     for u, verdict in plan.verdicts.items():
         level = params.policy.grid.index(verdict.keep)
         why = verdict.reason.value
@@ -979,6 +989,7 @@ def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
                 f"{elapsed(records[u], level=0) / 1e6:.3f} s",
                 "yes" if verdict.straggler else "no",
                 f"{verdict.keep / 10:g} %",
+                *([str(1 + len(verdict.ahead)) if verdict.keep < 1000 else ""] if spread else []),
                 f"{elapsed(records[u], level=level) / 1e6:.3f} s",
                 why,
             ]
@@ -988,8 +999,10 @@ def _plan_text(plan: Plan, records: dict[ClientId, TimeRecord], params: Params) 
     if params.neighbours:
         head += f" or at most a bucket more. {pruning} of {len(rows) - 1} prune, each on its own."
     else:
-        head += f". {pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}."
-    return f"{head}\n\n{_columns(rows, (True, True, False, True, True, False))}"
+        head += f". {pruning} of {len(rows) - 1} prune, in blocks of at least {params.block_size}"
+        turns = len({verdict.turn for verdict in plan.verdicts.values() if verdict.keep < 1000})
+        head += f" that take {turns} turns." if spread and turns > 1 else "."
+    return f"{head}\n\n{_columns(rows, (True, True, False, True, *([True] if spread else []), True, False))}"
 
 
 _NEEDED: Final = ("client", "down_s", "fit_s", "up_s")

@@ -76,17 +76,18 @@ def encode_scaled(
 
     `total` is the weight of everybody in U2 (mean `holder`) or of those who prune (`strata`), `holders` (int64[d]) the weight
     of those among them who hold each coordinate. Where nobody holds one, the value must be 0 and stays 0.
-    total ≤ 255·(2³² − 1).
+    Two ways to work it out, with the same bits: in 64 bits where they suffice, else in integers of any length.
     """
     _check_weight(weight, encoding)
     values = quantise(update=update, encoding=encoding)
     _check_divisor(holders, len(values), "COD-5")
     if (values[holders == 0] != 0).any():
         raise PreconditionError(rule="COD-5", detail="a coordinate that nobody holds has a nonzero update")
-    if encoding.steps * weight * total < 1 << 62:
+    largest = max(encoding.steps * weight * abs(total), max(cap, 2) * max(int(holders.max(initial=0)), 1))
+    if largest < 1 << 62:
         return _to_ring(_scale_all(values * weight, total, holders, cap), encoding)
     scaled = np.zeros(len(values), dtype=np.int64)
-    # Weight times value times total may pass 64 bits here, so each distinct value is scaled once, in Python's integers.
+    # Some product may pass 64 bits here, so each distinct value is scaled once, in Python's integers.
     for held_by in np.unique(holders):
         here = holders == held_by
         distinct, where = np.unique(values[here], return_inverse=True)

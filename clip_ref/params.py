@@ -193,6 +193,19 @@ class PruningPolicy:
     deadline: int = 0
     """Deadline mode: the longest that uploads are held back after the start of `Deliver`, µs, 0 … 2⁵³ − 1. 0: not at all."""
 
+    def terms(self, clients: int) -> int:
+        """PAR-7: how many times one client's largest value a sum over so many clients can come to: n + (cap − 1)·s.
+
+        s is how many of them may scale their values: all under `holder`, the candidates under `strata`, otherwise none.
+        """
+        scaling = {Mean.HOLDER: clients, Mean.STRATA: self.straggler_share * clients // 1000}.get(self.mean, 0)
+        return clients + (self.holder_cap - 1) * scaling
+
+    def for_graph(self) -> "PruningPolicy":
+        """The policy as far as a graph can have it (PAR-10): without blocks and turns, and `levels` for a mean that scales."""
+        mean = Mean.LEVELS if self.mean.scales else self.mean
+        return attrs.evolve(self, mean=mean, anonymity_blocks=False, spread=False)
+
     @property
     def scored(self) -> Score:
         """The score that is computed: where scores count for nothing, one that goes without history."""
@@ -382,9 +395,8 @@ class Params:
 
     @property
     def worst_case(self) -> int:
-        """The largest absolute value that a coordinate of the sum can take: n · weight_max · (2^(q−1) − 1) · cap."""
-        cap = self.policy.holder_cap if self.policy.mean.scales else 1
-        return self.clients * self.encoding.weight_max * self.encoding.steps * cap
+        """The largest absolute value that a coordinate of the sum can take: terms · weight_max · (2^(q−1) − 1)."""
+        return self.policy.terms(self.clients) * self.encoding.weight_max * self.encoding.steps
 
     @property
     def hardened(self) -> bool:

@@ -1,7 +1,7 @@
 """Selection: which neurons a keep level prunes.   Spec: selection, rules SEL-1..SEL-9.
 
 Per layer there is one pruning order, the same for everybody; a keep level prunes a prefix of it. So what a smaller keep level
-keeps, a larger one keeps too. Under `spread` the blocks take turns instead: each prunes what follows in the order.
+keeps, a larger one keeps too. Under `spread` the blocks take turns instead: each begins where the one before it ends.
 
 Source: CLIP, arXiv 2510.16694, §4.2.
 """
@@ -67,12 +67,12 @@ def select(
 ) -> dict[str, NDArray[np.int64]]:
     """SEL-6..SEL-8: for each layer the kept neurons, ascending int64[·]: all but the first n_l − max(1, ⌊keep·n_l/1000⌋).
 
-    Fewer are pruned where the order is shorter than that (`strict`, an age cap). `keep` is 1 … 1000 ‰, and so are the levels
-    `ahead`. SEL-8: the first to go are then those behind what the blocks ahead prune; after the last of the order comes its
-    first.
+    SEL-7: fewer are pruned where the order is shorter than that (`strict`, an age cap). `keep` is 1 … 1000 ‰, and so are the
+    levels `ahead`. SEL-8: as many go, but from where the blocks ahead end; after the last of the order comes its first.
     """
-    if any(not 1 <= level <= 1000 for level in (keep, *ahead)):
-        raise PreconditionError(rule="SEL-6", detail=f"a keep level is 1 … 1000 ‰, got {keep} behind {list(ahead)}")
+    for rule, level in (("SEL-6", keep), *(("SEL-8", level) for level in ahead)):
+        if not 1 <= level <= 1000:
+            raise PreconditionError(rule=rule, detail=f"a keep level is 1 … 1000 ‰, got {level}")
     return selector(scores=scores, policy=policy, entropy=entropy, round=round)(keep, ahead)
 
 
@@ -85,10 +85,9 @@ def selector(*, scores: Sequence[LayerScores], policy: PruningPolicy, entropy: b
         out = {}
         for layer, order in orders.items():
             size = sizes[layer]
-            count = min(size - kept_count(size, keep), len(order))
-            first = sum(size - kept_count(size, level) for level in ahead)
-            pruned = [order[(first + k) % len(order)] for k in range(count)]
-            out[layer] = np.setdiff1d(np.arange(sizes[layer], dtype=np.int64), np.array(pruned, dtype=np.int64))
+            *before, count = (min(size - kept_count(size, level), len(order)) for level in (*ahead, keep))
+            pruned = [order[(sum(before) + k) % len(order)] for k in range(count)]
+            out[layer] = np.setdiff1d(np.arange(size, dtype=np.int64), np.array(pruned, dtype=np.int64))
         return out
 
     return kept

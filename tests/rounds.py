@@ -173,12 +173,14 @@ def train(assignments: Mapping[ClientId, Assignment]) -> dict[ClientId, Floats]:
 def plain_inputs(params: Params, assignments: Mapping[ClientId, Assignment]) -> dict[ClientId, list[int]]:
     """What each client puts under its mask, in Python's integers: coordinates, then extras. Takes C = 1.
 
-    `assignments` are those of everybody in U2, since `holder` scales by them all.
+    `assignments` are those of everybody in U2, since `holder` scales by them all, and `strata` by those who prune.
     """
     encoding, policy = params.encoding, params.policy
     held = {u: held_by(LAYOUT, a.kept) for u, a in assignments.items()}
-    everybody = sum(weight_of(u) for u in assignments)
-    holders = [sum(weight_of(u) for u in assignments if held[u][j]) for j in range(LAYOUT.size)]
+    pruning = {u for u, a in assignments.items() if a.verdict.keep < 1000}
+    among = {Mean.HOLDER: set(assignments), Mean.STRATA: pruning}.get(policy.mean, set())
+    whole = sum(weight_of(u) for u in among)
+    holders = [sum(weight_of(u) for u in among if held[u][j]) for j in range(LAYOUT.size)]
     out = {}
     for u, assignment in assignments.items():
         update = iter(update_of(u, sum(held[u])))
@@ -189,8 +191,8 @@ def plain_inputs(params: Params, assignments: Mapping[ClientId, Assignment]) -> 
                 continue
             clipped = max(Fraction(-1), min(Fraction(1), Fraction(float(next(update)))))
             value = round(clipped * (2 ** (encoding.value_bits - 1) - 1)) * weight_of(u)
-            if policy.mean is Mean.HOLDER:
-                value = round(value * min(Fraction(everybody, holders[j]), Fraction(policy.holder_cap)))
+            if u in among:
+                value = round(value * min(Fraction(whole, holders[j]), Fraction(policy.holder_cap)))
             vector.append(value)
         slot = policy.grid.index(assignment.verdict.keep) if policy.mean is Mean.LEVELS else 0
         out[u] = vector + [weight_of(u) if k == slot else 0 for k in range(len(policy.grid))]

@@ -11,11 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clip_ref.aggregation import add, aggregate, holder_weights, level_weights, read_histogram, read_slots
+from clip_ref.aggregation import (
+    add,
+    aggregate,
+    holder_weights,
+    level_weights,
+    read_histogram,
+    read_slots,
+    scaled_among,
+)
 from clip_ref.codec import BLOCK, encode, encode_scaled, quantise
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.layout import Layout
-from clip_ref.oracle.strategies import kept_sets_at, layouts, models, rngs
+from clip_ref.oracle.strategies import client_ids, kept_sets, kept_sets_at, layouts, models, rngs
 from clip_ref.padding import pad, padded_length
 from clip_ref.params import NO_PRUNING, PAPER_POLICY, Encoding, Mean, Params, PruningPolicy, Score, Selection
 from clip_ref.values import ClientId, Floats, RingVector
@@ -169,6 +177,163 @@ def test_holder_weights(fleet: Fleet) -> None:
         level_weights(slots=slots, held=fleet.held.__getitem__, size=fleet.layout.size, grid=GRID).tolist()
         == found.tolist()
     )
+
+
+# Strata: those who prune stand in for each other, whichever neurons each of them prunes
+
+
+@attrs.frozen
+class Strata:
+    """Clients of which some prune, each what it likes; `declared` weights are those of their records."""
+
+    layout: Layout
+    params: Params
+    held: dict[ClientId, NDArray[np.bool_]]
+    pruning: list[ClientId]
+    weights: dict[ClientId, int]
+    declared: dict[ClientId, int]
+    updates: dict[ClientId, Floats]
+
+    def values(self, u: ClientId) -> list[int]:
+        """v at full length, 0 where it prunes."""
+        values = iter(quantise(update=self.updates[u], encoding=self.params.encoding).tolist())
+        return [next(values) if held else 0 for held in self.held[u]]
+
+    def sum(self, survivors: list[ClientId]) -> list[int]:
+        """What the server gets, coordinate by coordinate."""
+        keep = {u: 500 if u in self.pruning else 1000 for u in self.held}
+        vectors = {}
+        for u, update in self.updates.items():
+            among = scaled_among(weights=self.declared, keep=keep, client=u, mean=Mean.STRATA)
+            if among:
+                held = {v: self.held[v] for v in among}
+                holders = holder_weights(weights=among, held=held, size=self.layout.size)[self.held[u]]
+                coded = encode_scaled(
+                    update=update,
+                    weight=self.weights[u],
+                    total=sum(among.values()),
+                    holders=holders,
+                    cap=self.params.policy.holder_cap,
+                    encoding=self.params.encoding,
+                )
+            else:
+                coded = encode(update=update, weight=self.weights[u], encoding=self.params.encoding)
+            vectors[u] = pad(coded=coded, held=self.held[u], keep=keep[u], weight=self.weights[u], params=self.params)
+        total = total_of(vectors, survivors, self.params)
+        assert [int(s) for s in total[self.layout.size :]] == [sum(self.weights[u] for u in survivors), 0, 0]
+        return self.params.encoding.ring.centred(total[: self.layout.size]).tolist()  # type: ignore[no-any-return]
+
+
+@st.composite
+def strata(draw: st.DrawFn, lies: bool = False) -> Strata:
+    layout, rng = draw(layouts()), draw(rngs())
+    ids = [ClientId(u) for u in range(draw(st.sampled_from((7, 6, 5, 4, 2, 1))))]
+    pruning = [u for u in ids if draw(st.integers(0, 2))]
+    sets = [layout.held(draw(kept_sets(layout))) for _ in range(draw(st.sampled_from((3, 2, 1))))]
+    whole = np.ones(layout.size, dtype=bool)
+    held = {u: sets[draw(st.integers(0, len(sets) - 1))] if u in pruning else whole for u in ids}
+    weights = {u: draw(st.one_of(st.just(7), st.integers(1, 100))) for u in ids}
+    declared = {u: draw(st.integers(1, 100)) if lies and draw(st.booleans()) else w for u, w in weights.items()}
+    updates = {u: rng.normal(size=int(held[u].sum())).astype(np.float32) for u in ids}
+    params = params_of(Mean.STRATA, bits=64, cap=draw(st.sampled_from((1, 2, 4, 64))))
+    return Strata(layout, params, held, pruning, weights, declared, updates)
+
+
+@pytest.mark.rule("AGG-9", "AGG-4", "COD-5")
+@given(case=strata(), data=st.data())
+def test_strata_is_the_stratified_mean_less_what_drops_out(case: Strata, data: st.DataObject) -> None:
+    """Whoever survives: the sum is that of the fast, and the mean of the slow holders times the weight of all who prune in U3,
+    off by exactly g · (s·(h − D_j) − (P − D)) as AGG-9 has it, and by half a step for each holder."""
+    ids = sorted(case.held)
+    survivors = sorted(data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=len(ids), unique=True)))
+    found, cap, encoding = case.sum(survivors), case.params.policy.holder_cap, case.params.encoding
+    values = {u: case.values(u) for u in ids}
+    everybody = sum(case.weights[u] for u in survivors)
+    prune = sum(case.weights[u] for u in case.pruning)
+    lost = prune - sum(case.weights[u] for u in case.pruning if u in survivors)
+    for j in range(case.layout.size):
+        holders = [u for u in case.pruning if case.held[u][j]]
+        left = [u for u in holders if u in survivors]
+        fast = sum(case.weights[u] * values[u][j] for u in survivors if u not in case.pruning)
+        slack = Fraction(len(left), 2)
+        h = sum(case.weights[u] for u in holders)
+        h_left = sum(case.weights[u] for u in left)
+        if not left:  # nobody stands in: the mean of the fast, diluted
+            assert found[j] == fast
+            continue
+        g = Fraction(sum(case.weights[u] * values[u][j] for u in left), h_left)
+        s = min(Fraction(prune, h), Fraction(cap))
+        stratified = fast + (prune - lost) * g
+        off = g * (s * h_left - (prune - lost))
+        assert abs(found[j] - (stratified + off)) <= slack
+        if prune <= cap * h:
+            assert off == g * (lost - s * (h - h_left))
+            bound = max(1, cap - 1) * encoding.steps * Fraction(lost, everybody)
+            assert abs(Fraction(found[j]) - stratified) / everybody <= bound + slack / everybody
+            if not lost:
+                assert abs(found[j] - stratified) <= slack  # whatever the weights are
+
+
+@pytest.mark.rule("AGG-9", "COD-5")
+@given(case=strata())
+def test_of_equal_weights_in_whole_blocks_strata_is_exact_where_nothing_is_rounded(case: Strata) -> None:
+    """With P a multiple of h_j no factor is a fraction: then the sum is the stratified one to the last bit."""
+    case = attrs.evolve(case, weights=dict.fromkeys(case.held, 7), declared=dict.fromkeys(case.held, 7))
+    found, cap = case.sum(sorted(case.held)), case.params.policy.holder_cap
+    values = {u: case.values(u) for u in case.held}
+    for j in range(case.layout.size):
+        holders = [u for u in case.pruning if case.held[u][j]]
+        if not holders or len(case.pruning) % len(holders) or len(case.pruning) > cap * len(holders):
+            continue
+        factor = len(case.pruning) // len(holders)
+        assert found[j] == 7 * sum(
+            values[u][j] * (factor if u in case.pruning else 1) for u in case.held if case.held[u][j]
+        )
+
+
+@pytest.mark.rule("AGG-9", "COD-5")
+@given(case=strata(lies=True))
+def test_a_lie_about_weights_reaches_those_who_prune_and_no_further_than_the_cap(case: Strata) -> None:
+    """Whatever the records declare, a straggler's value counts 1- to cap-fold, and anybody else's as it is."""
+    found, cap = case.sum(sorted(case.held)), case.params.policy.holder_cap
+    values = {u: case.values(u) for u in case.held}
+    for j in range(case.layout.size):
+        fast = sum(case.weights[u] * values[u][j] for u in case.held if u not in case.pruning)
+        slow = [case.weights[u] * values[u][j] for u in case.pruning if case.held[u][j]]
+        low = sum(min(v, cap * v) for v in slow)
+        high = sum(max(v, cap * v) for v in slow)
+        assert fast + low <= found[j] <= fast + high
+
+
+@pytest.mark.rule("AGG-9")
+@given(
+    weights=st.dictionaries(client_ids(), st.integers(0, 2**32 - 1), min_size=1, max_size=6),
+    mean=st.sampled_from(Mean),
+    data=st.data(),
+)
+def test_among_whom_values_are_scaled(weights: dict[ClientId, int], mean: Mean, data: st.DataObject) -> None:
+    keep = {u: data.draw(st.sampled_from((1000, 750, 1))) for u in weights}
+    for client in weights:
+        found = scaled_among(weights=weights, keep=keep, client=client, mean=mean)
+        if mean is Mean.HOLDER:
+            assert found == weights
+        elif mean is Mean.STRATA and keep[client] < 1000:
+            assert found == {u: w for u, w in weights.items() if keep[u] < 1000}
+            assert client in found
+        else:
+            assert found == {}
+
+
+@pytest.mark.rule("AGG-9")
+@pytest.mark.parametrize(
+    ("weights", "keep", "client"),
+    [({1: 5, 2: 6}, {1: 500, 2: 500}, 3), ({1: 5, 2: 6}, {1: 500}, 1), ({1: 5}, {1: 500, 2: 500}, 1), ({}, {}, 1)],
+)
+def test_whoever_scales_is_among_those_who_are_known(
+    weights: dict[ClientId, int], keep: dict[ClientId, int], client: ClientId
+) -> None:
+    with pytest.raises(PreconditionError, match="AGG-9: every client of U2 has a weight and a keep level"):
+        scaled_among(weights=weights, keep=keep, client=client, mean=Mean.STRATA)
 
 
 def every_policy() -> list[PruningPolicy]:

@@ -28,7 +28,7 @@ from clip_ref.lab import training
 from clip_ref.lab.federated import Run
 from clip_ref.layout import dense_chain
 from clip_ref.messages import TimeRecord
-from clip_ref.params import DEFAULT_GRID, HARDENED_POLICY, PAPER_POLICY, Params, SecurityLevel
+from clip_ref.params import DEFAULT_GRID, HARDENED_POLICY, PAPER_POLICY, Encoding, Mean, Params, SecurityLevel
 from clip_ref.train import modelfile
 from clip_ref.values import ClientId, RoundNumber
 
@@ -608,6 +608,7 @@ def records(draw: st.DrawFn) -> dict[ClientId, TimeRecord]:
     st.none() | st.integers(0, 500),
     st.none() | st.integers(0, 1000),
     st.booleans(),
+    st.booleans(),
     st.integers(1, 5),
 )
 def test_the_plan_is_what_identification_says(
@@ -616,6 +617,7 @@ def test_the_plan_is_what_identification_says(
     share: int | None,
     margin: int | None,
     compute_only: bool,
+    spread: bool,
     number: int,
 ) -> None:
     policy = attrs.evolve(HARDENED_POLICY if preset == "hardened" else PAPER_POLICY, network_aware=not compute_only)
@@ -628,7 +630,10 @@ def test_the_plan_is_what_identification_says(
         arguments.append(f"--margin={margin / 1000}")
     if compute_only:
         arguments.append("--compute-only")
-    params = Params(clients=len(found), policy=policy)
+    if spread:
+        policy = attrs.evolve(policy, spread=True, mean=Mean.STRATA)
+        arguments.append("--spread")
+    params = Params(clients=len(found), policy=policy, encoding=Encoding(ring_bits=64))
     plan = identify(records=found, params=params, round=RoundNumber(number))
     told = json.loads(plan_of(csv_of(found), *arguments, "--json"))
     assert told["target_us"] == plan.target
@@ -640,6 +645,7 @@ def test_the_plan_is_what_identification_says(
             "elapsed_us": elapsed(found[u], level=0),
             "straggler": verdict.straggler,
             "keep": verdict.keep,
+            "ahead": list(verdict.ahead),
             "pruned_elapsed_us": elapsed(found[u], level=DEFAULT_GRID.index(verdict.keep)),
             "saturated": verdict.saturated,
             "reason": verdict.reason.value,
@@ -708,6 +714,23 @@ def test_plan_says_when_uploads_start(arguments: tuple[str, ...], not_before: in
     assert (last == f"Uploads start {not_before / 1e6:.3f} s into the leg, everybody's.") == bool(not_before)
 
 
+@pytest.mark.rule("IDN-12")
+def test_plan_tells_the_turn_of_each_block() -> None:
+    text = times({3: "3", 7: "9", 8: "3.1", 9: "5"})
+    lines = plan_of(text, "--spread", "--share=0.4").splitlines()
+    assert lines[0].endswith(" 4 of 10 prune, in blocks of at least 2 that take 2 turns.")
+    assert lines[2].split() == ["client", "takes", "straggler", "keeps", "turn", "then", "takes", "why"]
+    rows = {row[0]: row for row in (re.split(r"  +", line.strip()) for line in lines[4:])}
+    assert {u: row[4] for u, row in rows.items() if row[2] == "yes"} == {"3": "2", "7": "1", "8": "2", "9": "1"}
+    assert rows["0"][2:5] == ["no", "100 %", "2.300 s"]
+    ahead = {
+        one["client"]: one["ahead"] for one in json.loads(plan_of(text, "--spread", "--share=0.4", "--json"))["clients"]
+    }
+    assert {u: levels for u, levels in ahead.items() if levels} == {3: [500], 8: [500]}
+    with written(text) as path:
+        assert main(["plan", str(path), "--spread", "--graph"]) == 2
+
+
 def test_what_plan_prints(tmp_path: Path) -> None:
     lines = plan_of(times({3: "3", 7: "9"})).splitlines()
     assert lines[0] == (
@@ -717,6 +740,8 @@ def test_what_plan_prints(tmp_path: Path) -> None:
     assert lines[2].split("  ")[0] == "client"
     assert set(lines[3]) == {"-"}
     rows = [re.split(r"  +", line.strip()) for line in lines[4:]]
+    for row in rows:
+        del row[4 : len(row) - 2]  # the turn, where there is one
     assert rows[0] == ["0", "2.300 s", "no", "100 %", "2.300 s", "not among the slowest"]
     assert rows[3] == ["3", "3.300 s", "yes", "50 %", "1.800 s", "straggler, alike with the slowest of its block"]
     assert rows[7] == ["7", "9.300 s", "yes", "50 %", "4.800 s", "straggler, and late even so"]
@@ -729,7 +754,7 @@ def test_the_plan_on_a_graph_is_what_everybody_finds_out_alone(
     found: dict[ClientId, TimeRecord], number: int, share: int
 ) -> None:
     """T* is the upper edge of the bucket of a clique's; verdicts are those of GRA-8 by it."""
-    policy = attrs.evolve(HARDENED_POLICY, anonymity_blocks=False, straggler_share=share)
+    policy = attrs.evolve(HARDENED_POLICY.for_graph(), straggler_share=share)
     arguments = ["--graph", f"--round={number}", f"--share={share / 1000}"]
     if len(found) < 4:
         with written(csv_of(found)) as path:

@@ -10,7 +10,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from clip_ref.codec import BLOCK, decode_mean, encode, encode_scaled, encode_slots, quantise, weight_of
+from clip_ref.codec import (
+    BLOCK,
+    _scale,
+    _scale_all,
+    decode_mean,
+    encode,
+    encode_scaled,
+    encode_slots,
+    quantise,
+    weight_of,
+)
 from clip_ref.errors import ParameterError, PreconditionError
 from clip_ref.oracle.strategies import encodings, floats, rngs
 from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Weighting
@@ -231,6 +241,52 @@ def test_scaling_knows_a_tie_from_what_is_almost_one() -> None:
 
 
 @pytest.mark.rule("COD-5")
+@given(data=st.data(), cap=st.integers(1, 64), bits=st.integers(1, 61))
+def test_both_ways_to_scale_give_the_same_bits(data: st.DataObject, cap: int, bits: int) -> None:
+    """In 64 bits and in integers of any length, for whatever stays below 2⁶²: ties, both signs, holders above the total."""
+    total = data.draw(st.integers(1, (1 << bits) - 1))
+    most = ((1 << 62) - 1) // total
+    sized = st.one_of(
+        st.integers(-most, most), st.integers(-min(most, 9), min(most, 9)), st.sampled_from((-most, most))
+    )
+    values = data.draw(st.lists(sized, min_size=1, max_size=9))
+    top = ((1 << 62) - 1) // max(cap, 2)
+    held = st.one_of(
+        st.just(min(top, 2 * total)),
+        st.integers(0, min(top, 4)),
+        st.integers(0, min(top, 2 * total)),
+        st.integers(0, top),
+    )
+    holders = [data.draw(held) if value else 0 for value in values]
+    found = _scale_all(_int64(*values), total, _int64(*holders), cap)
+    assert found.tolist() == [_scale(v, total, h, cap) for v, h in zip(values, holders, strict=True)]
+
+
+@pytest.mark.rule("COD-5")
+@pytest.mark.parametrize("more", [0, 1])
+def test_scaling_at_the_border_of_64_bits(more: int) -> None:
+    """steps · weight · W is just below 2⁶² and just above: 3 · (2³² − 1) · W; then cap · holders is."""
+    weight = 2**32 - 1
+    encoding = Encoding(ring_bits=64, clip=3.0, value_bits=3, weight_max=weight)
+    total = (1 << 62) // (3 * weight) + more
+    assert (3 * weight * total < 1 << 62) == (not more)
+    holders = [total, total - 1, total // 2, 3, weight]
+    update = _f32(3, -3, 3, -3, 1)
+    for cap in (1, 2, 64, (1 << 62) // total + more):
+        coded = encode_scaled(
+            update=update, weight=weight, total=total, holders=_int64(*holders), cap=cap, encoding=encoding
+        )
+        exact = [
+            Fraction(int(v) * weight) * min(Fraction(total, h), Fraction(cap))
+            for v, h in zip(update, holders, strict=True)
+        ]
+        assert coded.tolist() == [round(value) % 2**64 for value in exact]
+    huge = _int64(*[2**63 - 1] * 5)
+    coded = encode_scaled(update=update, weight=1, total=2**40, holders=huge, cap=64, encoding=encoding)
+    assert not coded.any()
+
+
+@pytest.mark.rule("COD-5")
 @given(data=st.data(), encoding=encodings())
 def test_scaled_by_one_is_unscaled(data: st.DataObject, encoding: Encoding) -> None:
     update = data.draw(floats(6, scale=encoding.clip))
@@ -372,3 +428,20 @@ def test_the_worst_case_of_scaled_values_decodes_exactly(sign: int) -> None:
     assert encoding.ring.centred(total).tolist() == [sign * params.worst_case] == [sign * 10 * 1638 * 32767 * 4]
     with pytest.raises(ParameterError):
         attrs.evolve(params, encoding=attrs.evolve(encoding, weight_max=1639))
+
+
+@pytest.mark.rule("COD-5", "PAR-7")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_worst_case_of_strata_decodes_exactly(sign: int) -> None:
+    """Of ten clients five prune, and each believes by a record of its own that it alone is to stand in for the others."""
+    policy = PruningPolicy(mean=Mean.STRATA, holder_cap=4, straggler_share=500)
+    encoding = Encoding(clip=1.0, value_bits=16, weight_max=2621)  # (5 + 5 · 4) · 2621 · 32767 < 2³¹
+    params = Params(clients=10, policy=policy, encoding=encoding)
+    plain = encode(update=_f32(sign), weight=2621, encoding=encoding)
+    one = encode_scaled(update=_f32(sign), weight=2621, total=5 * 2621, holders=_int64(2621), cap=4, encoding=encoding)
+    total = np.zeros(1, dtype=np.uint32)
+    for coded in [plain] * 5 + [one] * 5:
+        total = total + coded
+    assert encoding.ring.centred(total).tolist() == [sign * params.worst_case] == [sign * 25 * 2621 * 32767]
+    with pytest.raises(ParameterError):
+        attrs.evolve(params, encoding=attrs.evolve(encoding, weight_max=2622))

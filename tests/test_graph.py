@@ -19,7 +19,7 @@ from clip_ref import graph
 from clip_ref.canonical import digest
 from clip_ref.errors import SERVER, ContributionError, ParameterError, PreconditionError
 from clip_ref.oracle.strategies import digests
-from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Selection, SlackSeed
+from clip_ref.params import Encoding, Mean, Params, PruningPolicy, Score, Selection, SlackSeed
 from clip_ref.values import MAX_MICROSECONDS, Digest
 from clip_ref.verdicts import Reason, Verdict
 
@@ -352,6 +352,16 @@ def test_verdicts(target: int, round: int, changes: dict[str, Any], expected: Ve
     assert graph.judge(own=own, target=target, params=params_of(grid=GRID), round=round) == expected
 
 
+@pytest.mark.rule("GRA-8", "IDN-9")
+@pytest.mark.parametrize("policy", [{"score": Score.SIZE}, {"selection": Selection.ORDERED}])
+def test_judging_oneself_without_a_history_where_none_is_needed(policy: dict[str, Any]) -> None:
+    without = attrs.evolve(OWN, has_model=False)
+    for target in (900, 599):
+        found = graph.judge(own=without, target=target, params=params_of(grid=GRID, **policy), round=3)
+        assert found == graph.judge(own=OWN, target=target, params=params_of(grid=GRID), round=3)
+        assert found.keep < 1000
+
+
 @pytest.mark.rule("GRA-8")
 @given(
     elapsed=st.lists(st.integers(0, 5000), min_size=3, max_size=3).map(lambda t: tuple(sorted(t, reverse=True))),
@@ -494,6 +504,8 @@ def test_what_follows_from_k() -> None:
         ({"neighbours": 256, "clients": 300}, {}, "PAR-10"),
         ({"clients": (1 << 20) + 1}, {}, "PAR-10"),
         ({}, {"mean": Mean.HOLDER}, "PAR-10"),
+        ({}, {"mean": Mean.STRATA}, "PAR-10"),
+        ({}, {"mean": Mean.DILUTE, "spread": True}, "PAR-10"),
         ({}, {"anonymity_blocks": True}, "PAR-10"),
         ({}, {"network_aware": False}, "PAR-10"),
         (

@@ -15,13 +15,28 @@ from clip_ref.errors import PreconditionError
 from clip_ref.identification import Plan, Reason, elapsed, identify, valid
 from clip_ref.messages import TimeRecord
 from clip_ref.oracle.strategies import client_ids, grids
-from clip_ref.params import DEFAULT_GRID, HARDENED_POLICY, Encoding, Mean, Params, PruningPolicy
+from clip_ref.params import (
+    DEFAULT_GRID,
+    HARDENED_POLICY,
+    Encoding,
+    Mean,
+    Params,
+    PruningPolicy,
+    Score,
+    Selection,
+    SlackSeed,
+)
 from clip_ref.values import MAX_MICROSECONDS, ClientId, RoundNumber
 
 LATER = RoundNumber(9)
 PEERS = 12
 Fleet = dict[ClientId, TimeRecord]
 MAY_PRUNE = (Reason.STRAGGLER, Reason.BLOCK)
+WITHOUT_HISTORY: list[dict[str, Any]] = [
+    {"score": Score.SIZE},
+    {"selection": Selection.ORDERED},
+    {"selection": Selection.PAPER, "threshold": 0, "slack_seed": SlackSeed.CONTEXT},
+]
 
 
 # Fleets
@@ -40,6 +55,7 @@ def policy_of(
     blocks: bool = False,
     mean: Mean = Mean.LEVELS,
     min_roster: int = 0,
+    **more: Any,
 ) -> PruningPolicy:
     return PruningPolicy(
         straggler_share=share,
@@ -50,19 +66,22 @@ def policy_of(
         mean=mean,
         min_roster=min_roster,
         warm_up=1,
+        **more,
     )
 
 
 @st.composite
 def free_policies(draw: st.DrawFn) -> PruningPolicy:
     """Any policy under which stragglers may prune from round 2 on."""
+    mean = draw(st.sampled_from(Mean))
     return policy_of(
         share=draw(st.one_of(st.just(500), st.just(400), st.integers(0, 500))),
         margin=draw(st.one_of(st.just(0), st.just(50), st.integers(0, 1000))),
         grid=draw(st.one_of(st.just((1000, 900, 800, 700, 600, 500)), grids())),
         network_aware=draw(st.booleans()),
         blocks=draw(st.booleans()),
-        mean=draw(st.sampled_from(Mean)),
+        mean=mean,
+        spread=mean is not Mean.LEVELS and draw(st.booleans()),
     )
 
 
@@ -352,6 +371,42 @@ def test_blocks_are_cut_in_the_order_of_need(case: tuple[Fleet, Params]) -> None
         order = order[len(block) :]
 
 
+@pytest.mark.rule("IDN-12", "IDN-8")
+@given(case=cases(sound=True), round=st.sampled_from((1, 2, 3, 9)), often=st.integers(0, 3))
+def test_each_block_has_those_before_it_ahead(case: tuple[Fleet, Params], round: int, often: int) -> None:
+    """In the order of need: the first s_min have nothing ahead, the next those, and so on; the last block may be larger."""
+    records, params = case
+    if often:  # three times of four
+        params = attrs.evolve(params, policy=attrs.evolve(params.policy, spread=True, mean=Mean.STRATA))
+    plan = identify(records=records, params=params, round=RoundNumber(round))
+    own = {u: need for u, (need, _) in naive(records, params).need.items()}
+    pruning = sorted((u for u, v in plan.verdicts.items() if v.keep < 1000), key=lambda u: (own[u], u))
+    assert all(v.ahead == () for v in plan.verdicts.values() if v.keep == 1000)
+    if not params.policy.spread:
+        assert all(v.ahead == () for v in plan.verdicts.values())
+        return
+    size = params.colluders + 2 if params.policy.anonymity_blocks else 1
+    before: list[int] = []
+    while pruning:
+        block = pruning[:size] if len(pruning) >= 2 * size else pruning
+        assert {plan.verdicts[u].turn for u in block} == {(own[block[0]], tuple(before))}
+        before.append(own[block[0]])
+        pruning = pruning[len(block) :]
+
+
+@pytest.mark.rule("IDN-12", "IDN-10")
+@given(case=cases(), round=st.integers(1, 3))
+def test_turns_change_nothing_but_what_is_ahead(case: tuple[Fleet, Params], round: int) -> None:
+    records, params = case
+    plain = attrs.evolve(params.policy, spread=False)
+    with_turns, without = (
+        identify(records=records, params=attrs.evolve(params, policy=policy), round=RoundNumber(round))
+        for policy in (params.policy, plain)
+    )
+    assert attrs.evolve(with_turns, verdicts={}) == attrs.evolve(without, verdicts={})
+    assert {u: attrs.evolve(v, ahead=()) for u, v in with_turns.verdicts.items()} == without.verdicts
+
+
 @pytest.mark.rule("IDN-1", "IDN-4")
 @given(case=cases(sound=True), strangers=st.lists(client_ids(), max_size=4, unique=True), rng=randoms())
 def test_invalid_records_influence_nothing(
@@ -521,6 +576,35 @@ def test_vector_without_history(mean: Mean) -> None:
         assert {u for u, k in keeps(plan).items() if k < 1000} == (set() if mean is Mean.HOLDER else still)
         stopped = {v.reason for u, v in plan.verdicts.items() if v.straggler and v.keep == 1000}
         assert stopped <= {Reason.NO_HISTORY}
+
+
+@pytest.mark.rule("IDN-9")
+@pytest.mark.parametrize("mean", Mean)
+@pytest.mark.parametrize("more", WITHOUT_HISTORY)
+def test_vector_without_history_where_none_is_needed(mean: Mean, more: dict[str, Any]) -> None:
+    fleet = fleet_of(*[linear(1000)] * 8, *[linear(2000)] * 4)
+    bare = {u: attrs.evolve(record, has_model=False) for u, record in fleet.items()}
+    params = params_for(policy_of(share=334, blocks=True, mean=mean, **more))
+    plan = identify(records=bare, params=params, round=LATER)
+    assert plan == identify(records=fleet, params=params, round=LATER)
+    assert {u for u, k in keeps(plan).items() if k < 1000} == {8, 9, 10, 11}
+
+
+@pytest.mark.rule("IDN-12", "IDN-8")
+def test_vector_turns() -> None:
+    """c = 0 and five stragglers: T* = 1000; they may keep 500, 525, 650, 800, 900 ‰; a block of two, and one of three."""
+    slow = [linear(1100), linear(1250), linear(2000), linear(1900), linear(1500)]
+    records = fleet_of(*[linear(1000)] * 7, *slow)
+    policy = policy_of(share=420, blocks=True, mean=Mean.STRATA, spread=True)
+    plan = identify(records=records, params=params_for(policy), round=LATER)
+    assert {u: v.turn for u, v in plan.verdicts.items() if v.keep < 1000} == {
+        9: (500, ()), 10: (500, ()), 7: (650, (500,)), 8: (650, (500,)), 11: (650, (500,)),
+    }  # fmt: skip
+    alone = params_for(attrs.evolve(policy, anonymity_blocks=False))
+    plan = identify(records=records, params=alone, round=LATER)
+    assert plan.verdicts[ClientId(7)].turn == (900, (500, 525, 650, 800))
+    with_one = identify(records=records, params=params_for(policy, colluders=2), round=LATER)
+    assert {v.ahead for v in with_one.verdicts.values()} == {()}  # four to a block: only one of them
 
 
 @pytest.mark.rule("IDN-2")

@@ -23,6 +23,9 @@ from clip_ref.values import Floats
 
 Group = list[int]
 
+CHANGES = [mode for mode in Score if mode is not Score.SIZE]
+"""The scores that are of a change."""
+
 
 def groups(layout: Layout) -> dict[str, list[Group]]:
     """Each neuron's coordinates in the flat model, from the definition: one coordinate at a time."""
@@ -128,7 +131,7 @@ def test_renaming_neurons_renames_their_scores(
     for old, new in zip(before, after, strict=True):
         change: Any = old.change[order[old.layer]]
         scale: Any = old.scale[order[old.layer]]
-        if mode is Score.L1:
+        if mode in (Score.L1, Score.SIZE):
             assert new == LayerScores(old.layer, change, scale)
         else:
             np.testing.assert_allclose(new.change / new.scale, change / scale, rtol=1e-9, atol=2**-31)
@@ -300,7 +303,7 @@ def test_vector_float_scores() -> None:
 
 
 @pytest.mark.rule("INV-3", "INV-4", "INV-6", "INV-7")
-@pytest.mark.parametrize("mode", Score)
+@pytest.mark.parametrize("mode", CHANGES)
 def test_vector_a_history_of_zeros(mode: Score) -> None:
     """What did not move has score 0; what moved is as changed as can be, and nothing is divided by 0."""
     history, model = np.zeros(7, dtype=np.float32), flat(0, 2.0**-24, 0, 0, 0, 0, 1)
@@ -313,7 +316,7 @@ def test_vector_a_history_of_zeros(mode: Score) -> None:
 
 
 @pytest.mark.rule("INV-1")
-@given(layout=layouts(), rng=rngs(), mode=st.sampled_from(Score))
+@given(layout=layouts(), rng=rngs(), mode=st.sampled_from(CHANGES))
 def test_nothing_changed(layout: Layout, rng: np.random.Generator, mode: Score) -> None:
     model = rng.normal(size=layout.size).astype(np.float32)
     for s in score(model=model, history=model.copy(), layout=layout, mode=mode):
@@ -340,6 +343,85 @@ def test_refuses_another_model(bad: NDArray[Any]) -> None:
         score(model=bad, history=good, layout=TWO, mode=Score.L1)
     with pytest.raises(PreconditionError, match="INV-1: the history must be"):
         score(model=good, history=bad, layout=TWO, mode=Score.L1)
+
+
+@pytest.mark.rule("INV-1")
+@pytest.mark.parametrize("mode", CHANGES)
+def test_refuses_to_measure_change_from_nothing(mode: Score) -> None:
+    with pytest.raises(PreconditionError, match=f"INV-1: the score `{mode}` needs the model before this one"):
+        score(model=np.zeros(7, dtype=np.float32), history=None, layout=TWO, mode=mode)
+
+
+# Size
+
+
+@pytest.mark.rule("INV-9", "INV-2", "INV-5")
+@given(case=cases(), other=rngs())
+def test_size_is_of_the_model_alone(case: tuple[Layout, Floats, Floats], other: np.random.Generator) -> None:
+    """Σ|W| over the number of weights, neuron by neuron; whatever the history was, or if there is none."""
+    layout, model, history = case
+    want = {
+        name: [(sum(abs(scaled(model[at])) for at in group), len(group)) for group in members]
+        for name, members in groups(layout).items()
+    }
+    for before in (None, history, other.normal(size=layout.size).astype(np.float32)):
+        found = score(model=model, history=before, layout=layout, mode=Score.SIZE)
+        assert as_pairs(found) == want
+        assert all((s.scale >= 1).all() for s in found)
+
+
+@pytest.mark.rule("INV-9")
+def test_vector_size() -> None:
+    """Neuron 0: |4| + |0| + |−1| of three weights; neuron 1: |−2| + |7| + |0|. The last bias is nobody's."""
+    model = flat(4, -2, 0, 7, -1, 0, 5) * np.float32(2.0**-24)
+    (scores,) = score(model=model, history=None, layout=TWO, mode=Score.SIZE)
+    assert as_pairs((scores,)) == {"hidden1": [(5, 3), (9, 3)]}
+    (scores,) = score(model=np.full(7, -1e30, dtype=np.float32), history=None, layout=TWO, mode=Score.SIZE)
+    assert as_pairs((scores,)) == {"hidden1": [(3 * (2**31 - 1), 3)] * 2}
+
+
+# Over rounds that were missed
+
+
+@pytest.mark.rule("INV-10")
+@given(layout=dense_layouts(), rng=rngs(), gaps=st.lists(st.integers(1, 2**40), min_size=1, max_size=40))
+def test_change_over_gaps_is_per_round_and_fades(layout: Layout, rng: np.random.Generator, gaps: list[int]) -> None:
+    seen = [rng.normal(size=layout.size).astype(np.float32) for _ in range(len(gaps) + 1)]
+    rounds = [3 + sum(gaps[:k]) for k in range(len(gaps) + 1)]
+    found = as_pairs(gapped(models=list(zip(rounds, seen, strict=True)), layout=layout))
+    pairs = [naive_l1(new, old, layout, random.Random(0)) for old, new in pairwise(seen)]
+    for name, members in found.items():
+        for j, (change, scale) in enumerate(members):
+            parts = [
+                pair[name][j][0] // (gap * 2 ** min(younger, 32))
+                for younger, (gap, pair) in enumerate(zip(reversed(gaps), reversed(pairs), strict=True))
+            ]
+            assert (change, scale) == (sum(parts), pairs[-1][name][j][1])
+
+
+@pytest.mark.rule("INV-10", "INV-3")
+@given(case=cases())
+def test_without_a_gap_it_is_l1(case: tuple[Layout, Floats, Floats]) -> None:
+    layout, model, history = case
+    plain = score(model=model, history=history, layout=layout, mode=Score.L1)
+    assert as_pairs(gapped(models=[(7, history), (8, model)], layout=layout)) == as_pairs(plain)
+
+
+@pytest.mark.rule("INV-10")
+def test_vector_gapped() -> None:
+    """Neuron 0 changed by 7 in two rounds, and by 9 in the three before: ⌊7/2⌋ + ⌊9/(3 · 2)⌋ = 4 over 6."""
+    unit = np.float32(2.0**-24)
+    now, before = flat(4, 0, 0, 0, -1, 0, 5) * unit, flat(1, 0, 2, 0, -3, 0, 9) * unit
+    first = flat(5, 0, 2, 0, 2, 0, 9) * unit
+    (scores,) = gapped(models=[(1, first), (4, before), (6, now)], layout=TWO)
+    assert as_pairs((scores,)) == {"hidden1": [(4, 6), (0, 1)]}
+
+
+@pytest.mark.rule("INV-10")
+@pytest.mark.parametrize("rounds", [[], [4], [4, 4], [5, 4], [1, 3, 2]])
+def test_refuses_rounds_that_do_not_ascend(rounds: list[int]) -> None:
+    with pytest.raises(PreconditionError, match="INV-10: two models at least"):
+        gapped(models=[(round, np.zeros(7, dtype=np.float32)) for round in rounds], layout=TWO)
 
 
 # The threshold

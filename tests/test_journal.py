@@ -14,14 +14,30 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rounds import LAYOUT, client_of, identity_of, models, params_of, policy_of, record_of, train, walk
+from rounds import (
+    LAYOUT,
+    client_of,
+    directory_of,
+    identity_of,
+    models,
+    params_of,
+    plain_inputs,
+    plain_sum,
+    policy_of,
+    record_of,
+    state_of,
+    time_of,
+    train,
+    walk,
+    weight_of,
+)
 
 from clip_ref import wire
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.keys import NO_IDENTITIES
-from clip_ref.messages import Header, Open
-from clip_ref.params import Params
-from clip_ref.round import Assignment, Client, Leg, ids, run_round
+from clip_ref.messages import Header, MaskedInput, Open
+from clip_ref.params import Mean, Params, Selection
+from clip_ref.round import Assignment, Client, Leg, Server, ids, run_round
 from clip_ref.round.client import past_rounds
 from clip_ref.round.journal import Entry, FileJournal, Journal, MemoryJournal
 from clip_ref.values import ClientId, RoundNumber
@@ -252,6 +268,59 @@ def test_a_crash_at_any_point_changes_no_answer(params: Params, after: bool, at:
         go(client, asked, reached, said)
     go(faulty.restored(ME, params, FileJournal(path)), asked, steps, said)
     assert said == never
+
+
+def whole_round(params: Params, slow: list[ClientId], restarts: bool) -> tuple[dict[str, dict[ClientId, Any]], Any]:
+    """What everybody answered, step by step, and what each one trained; with `restarts` all begin anew before every step."""
+    roster = ids(params.clients)
+    directory = directory_of(params, roster)
+    journals = {u: MemoryJournal() for u in roster}
+    known: dict[ClientId, dict[str, Any]] = {u: {"journal": journals[u], "directory": directory} for u in roster}
+    records = {u: record_of(time_of(u, u in slow), weight=weight_of(u)) for u in roster}
+    clients = {u: client_of(u, params, records[u], **known[u]) for u in roster}
+    server = Server(params=params, layout=LAYOUT, state=state_of(), directory=directory)
+    said: dict[str, dict[ClientId, Any]] = {}
+
+    def ask(step: str, messages: Mapping[ClientId, Any]) -> dict[ClientId, Any]:
+        for u in messages if restarts and said else ():
+            identity = identity_of(u) if params.hardened else None
+            clients[u] = Client.restored(
+                me=u, params=params, layout=LAYOUT, history=models()[1], identity=identity, **known[u]
+            )
+        said[step] = {u: getattr(clients[u], step)(message) for u, message in messages.items()}
+        for answer in said[step].values() if step != "deliver" else ():
+            server.accept(answer)
+        return said[step]
+
+    ask("open", dict.fromkeys(roster, server.open()))
+    ask("roster", dict.fromkeys(roster, server.close_advertise()))
+    assignments = ask("deliver", server.close_share())
+    ask("masked_input", train(assignments))
+    ask("announce", dict.fromkeys(roster, server.close_input()))
+    if params.hardened:
+        ask("agreed", dict.fromkeys(roster, server.close_consistency()))
+    server.close_unmask()
+    assert server.total_unmasked.tolist() == plain_sum(params, plain_inputs(params, assignments), roster)
+    return said, assignments
+
+
+@pytest.mark.rule("ROU-16", "AGG-9", "IDN-12")
+@pytest.mark.parametrize("hardened", [False, True])
+def test_blocks_keep_their_turns_over_restarts(hardened: bool) -> None:
+    """Two blocks stand in for each other, and every client begins anew before every step: each says what it would have said."""
+    policy = policy_of(Mean.STRATA, Selection.PAPER, blocks=True, spread=True, threshold=500)
+    params = params_of(policy, clients=8, threshold=6, hardened=hardened)
+    slow = [ClientId(u) for u in (1, 3, 4, 6)]
+    never, assignments = whole_round(params, slow, restarts=False)
+    always, _ = whole_round(params, slow, restarts=True)
+    assert list(never) == list(always)
+    for step, answers in never.items():
+        for u, answer in answers.items():
+            if isinstance(answer, MaskedInput):
+                assert answer.vector.tolist() == always[step][u].vector.tolist()
+            else:
+                assert plain(answer) == plain(always[step][u])
+    assert {assignments[u].verdict.turn for u in slow} == {(500, ()), (750, (500,))}
 
 
 @pytest.mark.rule("ROU-16", "ROU-3")

@@ -547,8 +547,9 @@ def test_an_element_that_is_not_masked_fails_the_coupling(params: Params, monkey
     honest = masking.mask
 
     def bare(**given: Any) -> RingVector:
+        extras = given["update"][LAYOUT.size :].copy()  # before it is masked where it stands
         masked: RingVector = honest(**given).copy()
-        masked[LAYOUT.size :] = given["update"][LAYOUT.size :]
+        masked[LAYOUT.size :] = extras
         return masked
 
     one, two = two_worlds()

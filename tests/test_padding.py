@@ -78,6 +78,7 @@ def test_one_length_whatever_is_pruned(
         (Mean.LEVELS, 500, [0, 0, 42]),
         (Mean.DILUTE, 500, [42, 0, 0]),
         (Mean.HOLDER, 750, [42, 0, 0]),
+        (Mean.STRATA, 750, [42, 0, 0]),
     ],
 )
 def test_vector_padding(mean: Mean, keep: int, slots: list[int], bits: int) -> None:

@@ -1,6 +1,7 @@
 """Parameters: what contradicts itself is refused, and two parties with different ones have different digests."""
 
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -136,6 +137,28 @@ def test_levels_need_a_public_selection(mean: Mean, selection: Selection, slack_
         PruningPolicy(mean=mean, selection=selection, slack_seed=slack_seed)
 
 
+@pytest.mark.rule("PAR-4")
+@pytest.mark.parametrize("mean", Mean)
+def test_levels_cannot_tell_turns_apart(mean: Mean) -> None:
+    if mean is Mean.LEVELS:
+        with pytest.raises(ParameterError, match="use `strata`") as caught:
+            PruningPolicy(mean=mean, spread=True)
+        assert caught.value.rule == "PAR-4"
+    else:
+        PruningPolicy(mean=mean, spread=True)
+
+
+@pytest.mark.rule("IDN-9")
+@pytest.mark.parametrize("score", Score)
+@pytest.mark.parametrize("selection", Selection)
+@pytest.mark.parametrize("threshold", [0, 1])
+def test_which_policies_need_the_history(score: Score, selection: Selection, threshold: int) -> None:
+    policy = PruningPolicy(score=score, selection=selection, threshold=threshold, mean=Mean.DILUTE)
+    blind = selection is Selection.ORDERED or (selection is Selection.PAPER and not threshold)
+    assert policy.scored == (Score.SIZE if blind else score)
+    assert policy.needs_history == (not blind and score is not Score.SIZE)
+
+
 @pytest.mark.rule("PAR-5")
 @pytest.mark.parametrize(
     ("field", "good", "bad"),
@@ -233,11 +256,28 @@ def test_sums_that_could_overflow_are_refused(clients: int, encoding: Encoding, 
 
 
 @pytest.mark.rule("PAR-7")
+def test_under_strata_the_cap_counts_for_the_candidates() -> None:
+    """Of 20 clients four can prune: 16 + 4 · 4 terms fit a ring of 32 bits with the default encoding, 20 · 4 would not."""
+    strata = PruningPolicy(mean=Mean.STRATA, holder_cap=4, straggler_share=200)
+    assert Params(clients=20, policy=strata).worst_case == 32 * 1024 * 32767
+    with pytest.raises(ParameterError, match="PAR-7"):
+        Params(clients=20, policy=attrs.evolve(strata, mean=Mean.HOLDER))
+    nobody = attrs.evolve(strata, straggler_share=49)
+    assert Params(clients=20, policy=nobody).worst_case == 20 * 1024 * 32767
+    most = Encoding(value_bits=2, weight_max=(2**31 - 1) // 32)
+    Params(clients=20, policy=strata, encoding=most)
+    with pytest.raises(ParameterError, match="PAR-7"):
+        Params(clients=20, policy=strata, encoding=attrs.evolve(most, weight_max=most.weight_max + 1))
+
+
+@pytest.mark.rule("PAR-7")
 @given(made=params())
 def test_accepted_sums_fit_in_half_the_ring(made: Params) -> None:
-    cap = made.policy.holder_cap if made.policy.mean is Mean.HOLDER else 1
+    everybody, candidates = made.clients, int(Fraction(made.policy.straggler_share, 1000) * made.clients)
+    scaling = {Mean.HOLDER: everybody, Mean.STRATA: candidates}.get(made.policy.mean, 0)
     steps = 2 ** (made.encoding.value_bits - 1) - 1
-    assert made.worst_case == made.clients * made.encoding.weight_max * steps * cap
+    terms = made.policy.holder_cap * scaling + (everybody - scaling)
+    assert made.worst_case == terms * made.encoding.weight_max * steps
     assert made.worst_case < made.encoding.ring.modulus // 2
     assert made.clients * made.encoding.weight_max < made.encoding.ring.modulus // 2  # the weight's own element
 
@@ -277,13 +317,13 @@ def test_hardened_at_its_edge() -> None:
 
 
 def test_presets_are_pinned() -> None:
-    assert PruningPolicy() == HARDENED_POLICY
     assert (HARDENED_POLICY.straggler_share, HARDENED_POLICY.margin, HARDENED_POLICY.threshold) == (200, 50, 1000)
     assert HARDENED_POLICY.grid == (
         1000, 975, 950, 925, 900, 875, 850, 825, 800, 775, 750, 725, 700, 675, 650, 625, 600, 575, 550, 525, 500,
     )  # fmt: skip
     assert (HARDENED_POLICY.score, HARDENED_POLICY.selection) == (Score.L1, Selection.RANK)
-    assert HARDENED_POLICY.mean is Mean.LEVELS
+    spread = HARDENED_POLICY.spread  # one of the two ways in which nothing drags the mean
+    assert HARDENED_POLICY.mean is (Mean.STRATA if spread else Mean.LEVELS)
     assert (HARDENED_POLICY.anonymity_blocks, HARDENED_POLICY.min_roster, HARDENED_POLICY.warm_up) == (True, 10, 2)
     assert (PAPER_POLICY.score, PAPER_POLICY.selection) == (Score.MEAN, Selection.PAPER)
     assert (PAPER_POLICY.mean, PAPER_POLICY.slack_seed) == (Mean.DILUTE, SlackSeed.RECORDS)
@@ -322,6 +362,7 @@ def test_the_digest_is_pinned() -> None:
         ("mean", "levels"),
         ("holder_cap", "4"),
         ("anonymity_blocks", "1"),
+        ("spread", "0"),
         ("bucket_first", "10000"),
         ("bucket_ratio", "1050"),
         ("bucket_count", "256"),
@@ -339,10 +380,10 @@ def test_the_digest_is_pinned() -> None:
     parts = [text.encode() for pair in fields for text in pair if text is not None]
     made = Params(clients=20, policy=PruningPolicy(grid=(1000, 975, 950)), encoding=Encoding(clip=0.5))
     assert made.digest() == plain.digest(b"params", *parts)
-    assert made.digest().hex() == "5ab4aba74f85df37abb05f3c5acb7e0b6e78c2ca6ae7b0f4d55c79d89d6c4795"
+    assert made.digest().hex() == "6cb985cb574f15a65efe5edd8a768ba848dc2a3b873c97077962d2110e9d46b9"
 
 
-BASE = Params(clients=20)
+BASE = Params(clients=20, policy=PruningPolicy(mean=Mean.DILUTE))
 POLICY: dict[str, Any] = {
     "straggler_share": 201,
     "margin": 51,
@@ -353,9 +394,10 @@ POLICY: dict[str, Any] = {
     "threshold": 999,
     "slack_seed": SlackSeed.CONTEXT,
     "age_cap": 4,
-    "mean": Mean.DILUTE,
+    "mean": Mean.STRATA,
     "holder_cap": 5,
     "anonymity_blocks": False,
+    "spread": True,
     "bucket_first": 10_001,
     "bucket_ratio": 1051,
     "bucket_count": 255,

@@ -61,7 +61,7 @@ from clip_ref.messages import (
     Unmask,
 )
 from clip_ref.oracle.strategies import rosters
-from clip_ref.params import NO_PRUNING, PAPER_POLICY, Mean, Params, PruningPolicy, Selection
+from clip_ref.params import NO_PRUNING, PAPER_POLICY, Mean, Params, PruningPolicy, Score, Selection
 from clip_ref.round import Assignment, Client, DropOut, Leg, LegCost, RoundResult, Server, State, Work, ids, run_round
 from clip_ref.round.client import past_rounds
 from clip_ref.round.journal import NO_JOURNAL, MemoryJournal
@@ -71,6 +71,11 @@ from clip_ref.wire import HEADER_BYTES
 
 ME, PEER = ClientId(1), ClientId(2)
 BASIC, HARDENED = params_of(policy_of()), params_of(policy_of(), hardened=True)
+WITHOUT_HISTORY: list[dict[str, Any]] = [
+    {"score": Score.SIZE},
+    {"selection": Selection.ORDERED},
+    {"selection": Selection.PAPER, "threshold": 0},
+]
 LEVELS = pytest.mark.parametrize("params", [BASIC, HARDENED], ids=["basic", "hardened"])
 Drops = dict[ClientId, DropOut]
 
@@ -200,7 +205,9 @@ def stages() -> list[tuple[bool, Leg]]:
 
 
 @pytest.mark.rule("ROU-7", "ROU-11", "ROU-12", "MSK-6", "MSK-7")
-@pytest.mark.parametrize(("mean", "bits"), [(Mean.LEVELS, 32), (Mean.LEVELS, 64), (Mean.DILUTE, 32), (Mean.HOLDER, 64)])
+@pytest.mark.parametrize(
+    ("mean", "bits"), [(Mean.LEVELS, 32), (Mean.LEVELS, 64), (Mean.DILUTE, 32), (Mean.HOLDER, 64), (Mean.STRATA, 32)]
+)
 @pytest.mark.parametrize(("hardened", "leg"), stages())
 @pytest.mark.parametrize("after", [False, True])
 def test_several_drop_out_at_every_stage(hardened: bool, leg: Leg, after: bool, mean: Mean, bits: int) -> None:
@@ -219,6 +226,56 @@ def test_several_drop_out_at_every_stage(hardened: bool, leg: Leg, after: bool, 
         assert reached[NAMES[each]] == (tuple(ids(6)) if whole else (1, 2, 4, 5))
     if set(result.u2) == set(ids(6)):
         assert [assignments[u].verdict.keep for u in ids(6)] == [1000, 750, 1000, 750, 1000, 1000]
+
+
+@pytest.mark.rule("AGG-9", "IDN-12", "SEL-8", "ROU-7", "ROU-11")
+@pytest.mark.parametrize("selection", [Selection.RANK, Selection.PAPER, Selection.ORDERED])
+@pytest.mark.parametrize(("hardened", "leg"), stages())
+@pytest.mark.parametrize("after", [False, True])
+def test_blocks_take_turns_whoever_drops_out(hardened: bool, leg: Leg, after: bool, selection: Selection) -> None:
+    """Two blocks of two, at two levels, and each loses one; slack comes from the records, which the server does not have."""
+    slow = [ClientId(u) for u in (1, 3, 4, 6)]
+    drops = {ClientId(4): DropOut(leg, after), ClientId(3): DropOut(leg, after)}
+    policy = policy_of(Mean.STRATA, selection, blocks=True, spread=True, threshold=500)
+    case = Case(params_of(policy, clients=8, threshold=6, hardened=hardened), tuple(ids(8)), slow, drops)
+    _, result, assignments = case.check()
+    if not set(slow) <= set(result.u2):
+        return
+    turns = {u: a.verdict.turn for u, a in assignments.items() if a.verdict.keep < 1000}
+    assert turns == {1: (750, (500,)), 3: (750, (500,)), 4: (500, ()), 6: (500, ())}
+    for name, size in (("hidden1", 6), ("hidden2", 4)):
+        kept = [set(assignments[ClientId(u)].kept[name].tolist()) for u in (4, 6, 1, 3)]
+        assert kept[0] == kept[1]
+        assert kept[2] == kept[3]
+        assert kept[0] | kept[2] == set(range(size))  # what the one block prunes, the other holds
+        assert (len(kept[0]), len(kept[2])) == (size // 2, size * 750 // 1000)
+
+
+@pytest.mark.rule("AGG-9", "AGG-6")
+@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("cap", [1, 2, 64])
+def test_strata_with_turns_that_overlap(spread: bool, cap: int) -> None:
+    """Four stragglers, each by itself, prune more of a layer than there is: some neurons nobody of them holds."""
+    slow = [ClientId(u) for u in (0, 2, 4, 6)]
+    policy = policy_of(Mean.STRATA, spread=spread, holder_cap=cap)
+    _, _, assignments = Case(params_of(policy, clients=8, threshold=5), tuple(ids(8)), slow, {}).check()
+    aheads = [assignments[u].verdict.ahead for u in slow]
+    assert aheads == ([(), (500,), (500, 500), (500, 500, 500)] if spread else [()] * 4)
+
+
+@pytest.mark.rule("IDN-9", "ROU-13", "INV-9", "SEL-9")
+@pytest.mark.parametrize("mean", Mean)
+@pytest.mark.parametrize("more", WITHOUT_HISTORY)
+def test_where_scores_take_no_history_stragglers_prune_without_one(mean: Mean, more: dict[str, Any]) -> None:
+    """Neither the server nor anybody has one: the sum is exact, and some prune."""
+    slow = [ClientId(1), ClientId(4)]
+    params = params_of(policy_of(mean, **more))
+    model, _ = models()
+    server = Server(params=params, layout=LAYOUT, state=State(SESSION, RoundNumber(3), model, None))
+    result = run_round(server=server, clients=clients_of(params, ids(5), slow, history=None), train=train)
+    assert {u for u, a in result.assignments.items() if a.verdict.keep < 1000} == set(slow)
+    inputs = plain_inputs(params, result.assignments)
+    assert server.total_unmasked.tolist() == plain_sum(params, inputs, ids(5))
 
 
 KINDS = [
@@ -286,6 +343,7 @@ def test_unpruned_every_policy_gives_the_model_of_plain_secure_aggregation(bits:
     drops = {ClientId(4): DropOut(Leg.INPUT, False), ClientId(0): DropOut(Leg.UNMASK, False)}
     made = set()
     policies = [policy_of(mean, selection) for mean in Mean for selection in Selection]
+    policies += [policy_of(mean, spread=True) for mean in Mean if mean is not Mean.LEVELS]
     for policy in (NO_PRUNING, PruningPolicy(), PAPER_POLICY, *policies):
         params = params_of(policy, bits=bits, hardened=policy in policies[::2])
         made.add(Case(params, tuple(ids(5)), [], drops).check()[1].aggregate.model.tobytes())

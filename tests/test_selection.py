@@ -1,6 +1,7 @@
 """Selection: which neurons go, how many, and in an order that everybody shares."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -233,6 +234,56 @@ def test_an_age_cap_that_parameters_allow_costs_no_neuron(scores: LayerScores, c
     assert len(scores.change) - len(kept) == due(len(scores.change), keep)
 
 
+def turns(scores: LayerScores, levels: Sequence[int], policy: PruningPolicy) -> list[set[int]]:
+    """What each of these blocks prunes, one after the other."""
+    kept = selector(scores=[scores], policy=policy, entropy=SEED, round=ROUND)
+    everybody = set(range(len(scores.change)))
+    return [everybody - set(kept(level, levels[:k])["layer"].tolist()) for k, level in enumerate(levels)]
+
+
+@pytest.mark.rule("SEL-7", "SEL-8", "SEL-9")
+@given(scores=layer_scores(), policy=policies(), levels=st.lists(st.integers(1, 1000), min_size=1, max_size=5))
+def test_blocks_take_turns_at_the_order(scores: LayerScores, policy: PruningPolicy, levels: list[int]) -> None:
+    """Dealt out like cards, one at a time, the order over and over: each gets as many as it would without the others."""
+    order = pruning_order(scores=scores, policy=policy, entropy=SEED, round=ROUND)
+    cards, found = order * (len(levels) + 1), turns(scores, levels, policy)
+    for level, pruned_now in zip(levels, found, strict=True):
+        count = min(due(len(scores.change), level), len(order))
+        hand, cards = cards[:count], cards[count:]
+        assert pruned_now == set(hand)
+        assert len(pruned_now) == count
+
+
+@pytest.mark.rule("SEL-8")
+@given(scores=layer_scores(), policy=policies(), levels=st.lists(st.integers(500, 1000), min_size=1, max_size=6))
+def test_turns_are_disjoint_while_there_are_enough(
+    scores: LayerScores, policy: PruningPolicy, levels: list[int]
+) -> None:
+    """And what they prune together is what one block would that prunes as many. Beyond that, everything has its turn."""
+    order = pruning_order(scores=scores, policy=policy, entropy=SEED, round=ROUND)
+    found = turns(scores, levels, policy)
+    together = sum(map(len, found))
+    union: set[int] = set().union(*found)
+    assert union == set(order[:together])
+    if together <= len(order):
+        assert len(union) == together
+    elif found:
+        share = [sum(j in one for one in found) for j in order]
+        assert max(share) - min(share) <= 1  # nobody goes twice before everybody went once
+
+
+@pytest.mark.rule("SEL-8")
+@given(scores=layer_scores(), policy=policies(), levels=st.lists(st.integers(1, 1000), min_size=1, max_size=5))
+def test_a_neuron_that_one_block_prunes_the_others_hold(
+    scores: LayerScores, policy: PruningPolicy, levels: list[int]
+) -> None:
+    """Unless they prune more than there is: what strata rest on."""
+    found = turns(scores, levels, policy)
+    order = pruning_order(scores=scores, policy=policy, entropy=SEED, round=ROUND)
+    if len(levels) > 1 and sum(map(len, found)) <= len(order):
+        assert not set.intersection(*found)
+
+
 @pytest.mark.rule("SEL-4")
 def test_every_layer_has_a_permutation_of_its_own() -> None:
     policy = PruningPolicy(selection=Selection.PAPER, threshold=0, mean=Mean.DILUTE)
@@ -299,6 +350,51 @@ def test_vector_age_cap() -> None:
     for round, order in ((5, [3, 2, 4, 0]), (7, [1, 2, 4, 0]), (8, [1, 3, 2]), (9, [3, 2, 4, 0])):
         found = pruning_order(scores=FIVE, policy=policy, entropy=SEED, round=RoundNumber(round))
         assert found == order
+
+
+@pytest.mark.rule("SEL-8")
+@pytest.mark.parametrize(
+    ("levels", "pruned_by"),
+    [
+        ([600], [{1, 3}]),
+        ([600, 800], [{1, 3}, {2}]),
+        ([600, 800, 600], [{1, 3}, {2}, {4, 0}]),
+        ([600, 600, 600], [{1, 3}, {2, 4}, {0, 1}]),
+        ([200, 200], [{1, 3, 2, 4}, {0, 1, 3, 2}]),
+        ([1000, 800], [set(), {1}]),
+        ([1, 1000, 1], [{1, 3, 2, 4}, set(), {0, 1, 3, 2}]),
+    ],
+)
+def test_vector_turns(levels: list[int], pruned_by: list[set[int]]) -> None:
+    """The order is 1, 3, 2, 4, 0."""
+    assert turns(FIVE, levels, PruningPolicy()) == pruned_by
+
+
+@pytest.mark.rule("SEL-7", "SEL-8")
+def test_vector_turns_at_a_short_order() -> None:
+    """`strict`: 1 and 3 alone. A block that would prune four takes both, and the next begins at the first."""
+    strict = PruningPolicy(selection=Selection.STRICT)
+    assert turns(FIVE, [200, 800, 800], strict) == [{1, 3}, {1}, {3}]
+    assert turns(FIVE, [800, 600, 800], strict) == [{1}, {3, 1}, {3}]
+    none = PruningPolicy(selection=Selection.STRICT, threshold=0)
+    assert turns(FIVE, [200, 200], none) == [set(), set()]
+
+
+@pytest.mark.rule("SEL-9", "SEL-5", "SEL-8")
+def test_vector_ordered() -> None:
+    ordered = PruningPolicy(selection=Selection.ORDERED)
+    assert pruning_order(scores=FIVE, policy=ordered, entropy=b"", round=ROUND) == [4, 3, 2, 1, 0]
+    assert pruned(FIVE, 600, ordered) == {3, 4}
+    assert turns(FIVE, [600, 600], ordered) == [{3, 4}, {1, 2}]
+    capped = attrs.evolve(ordered, age_cap=4)
+    assert pruning_order(scores=FIVE, policy=capped, entropy=b"", round=ROUND) == [4, 3, 2, 0]
+
+
+@pytest.mark.rule("SEL-8")
+@pytest.mark.parametrize("level", [0, -1, 1001])
+def test_refuses_a_level_ahead_that_is_none(level: int) -> None:
+    with pytest.raises(PreconditionError, match=f"SEL-8: a keep level is 1 … 1000 ‰, got {level}"):
+        select(scores=[FIVE], keep=500, ahead=(700, level), policy=PruningPolicy(), entropy=SEED, round=ROUND)
 
 
 @pytest.mark.rule("SEL-6")

@@ -6,6 +6,7 @@ no count depends. Times that clients declare are those that the clock says they 
 
 import hashlib
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import partial
 
 import attrs
@@ -16,7 +17,7 @@ from clip_ref.layout import Layout
 from clip_ref.round import Assignment, Client, DropOut, Leg, RoundResult, Server, State, ids, run_round
 from clip_ref.sim.clock import Timeline, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import UnitCosts
-from clip_ref.sim.fleet import ClientProfile, Device, Fleet, Network
+from clip_ref.sim.fleet import ClientProfile, Device, Fleet, Network, to_microseconds
 from clip_ref.values import ClientId, Floats, Microseconds, RoundNumber, SigningKey
 from real_round.scene import GRID, HOST_GHZ, Memory, Scene, record_of
 
@@ -54,6 +55,12 @@ class Expected:
 
     bound: float
     """The share of the round that pruning could save at most."""
+
+    found: RoundResult = attrs.field(repr=False)
+    """The protocol's own run."""
+
+    not_before: int
+    """When uploads began, µs after the start of `Deliver`."""
 
 
 def fleet_of(*, scene: Scene, calibration: Calibration) -> Fleet:
@@ -152,19 +159,35 @@ def _expected(
 ) -> Expected:
     """What the clock makes of one round's counts."""
     keeps = {u: a.verdict.keep for u, a in found.assignments.items()}
-    play = partial(
-        simulate,
-        fleet=fleet_of(scene=scene, calibration=calibration),
-        costs={int(u): legs for u, legs in found.costs.items()},
-        server_work=found.server_work,
-        units=calibration.units,
-    )
+    not_before = max(a.not_before for a in found.assignments.values())
+    play = partial(_play, scene, calibration, found)
+    timeline = play({u: fits[u][keep] for u, keep in keeps.items()}, not_before)
+    unpruned = play({u: fits[u][1000] for u in keeps}, 0)
+    pruning = [u for u, keep in keeps.items() if keep < 1000]
+    bound = round_bound(timeline_full=unpruned, stragglers=pruning)
+    return Expected(timeline, keeps, bound, found, not_before)
+
+
+def _play(
+    scene: Scene,
+    calibration: Calibration,
+    found: RoundResult,
+    fits: Mapping[ClientId, Microseconds],
+    not_before: int,
+) -> Timeline:
     # whoever falls silent has no assignment, and does not train
     idle = {int(u): Microseconds(0) for u in found.costs}
-    timeline = play(
-        fits=idle | {int(u): fits[u][keep] for u, keep in keeps.items()},
-        not_before=max(a.not_before for a in found.assignments.values()),
+    return simulate(
+        fleet=fleet_of(scene=scene, calibration=calibration),
+        costs={int(u): legs for u, legs in found.costs.items()},
+        fits=idle | {int(u): fit for u, fit in fits.items()},
+        server_work=found.server_work,
+        units=calibration.units,
+        not_before=not_before,
     )
-    unpruned = play(fits=idle | {int(u): fits[u][1000] for u in keeps})
-    pruning = [u for u, keep in keeps.items() if keep < 1000]
-    return Expected(timeline, keeps, round_bound(timeline_full=unpruned, stragglers=pruning))
+
+
+def hindsight(*, scene: Scene, calibration: Calibration, expected: Expected, cpu: Mapping[ClientId, float]) -> Timeline:
+    """The same round, with the CPU seconds that each client's training turned out to take: what is then off is the clock."""
+    fits = {u: to_microseconds(Fraction(cpu[u]) * 1_000_000 / Fraction(scene.seats[u].share)) for u in expected.keeps}
+    return _play(scene, calibration, expected.found, fits, expected.not_before)

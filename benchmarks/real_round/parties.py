@@ -223,15 +223,16 @@ class ClientParty:
         received, message = self._take(number, Deliver)
         assignment = client.deliver(message)
         times = [received.first, received.last, time.monotonic()]
-        verdict, update, cpu = assignment.verdict, assignment.model[:0], time.process_time()
+        verdict, update, cpu = assignment.verdict, assignment.model[:0], 0.0
         if self._scene.silent.get(number) != self._me:
+            begun = time.process_time()
             update = self._local.fit(
                 client=self._me,
                 model=assignment.model,
                 kept=assignment.kept,
                 seed=batch_seed(self._scene, number=number, client=self._me),
             )
-            cpu = time.process_time() - cpu
+            cpu = time.process_time() - begun
             times.append(time.monotonic())
             data = self._encoded(client.masked_input(update), number)
             times.append(time.monotonic())

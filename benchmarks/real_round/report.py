@@ -11,8 +11,12 @@ import attrs
 
 from clip_ref.sim.clock import Activity
 from real_round import host
+from real_round.forecast import hindsight
 from real_round.scene import REPETITIONS, Scene
 from real_round.stage import CORE, SEAT, Played
+
+AFTER: Final = "in hindsight"
+"""Not a forecast: simulated with the CPU time that training took in this very round."""
 
 TOLERANCE: Final = 0.15
 """How far from the real round the simulated one may be, as a share of the real one."""
@@ -81,8 +85,14 @@ def _round(played: Played, at: int) -> dict[str, Any]:
     server = played.server[at]
     expected = {name: rounds[at] for name, rounds in played.expected.items()}
     real = server.end - server.start
-    simulated = {name: x.timeline.end / 1e6 for name, x in expected.items()}
     clients = {u: logs[at] for u, logs in played.clients.items()}
+    after = hindsight(
+        scene=played.scene,
+        calibration=played.calibrations[SEAT],
+        expected=expected[SEAT],
+        cpu={u: log.fit_cpu for u, log in clients.items()},
+    )
+    simulated = {name: x.timeline.end / 1e6 for name, x in expected.items()} | {AFTER: after.end / 1e6}
     return {
         "round": at + 1,
         "seconds": round(real, 3),
@@ -158,8 +168,7 @@ def lines(found: Mapping[str, Any]) -> str:
     for row in found["rounds"]:
         keeps = " ".join(map(str, row["keeps"]))
         parts = [
-            f"{row['simulated'][name]:7.3f} s ({100 * row['off'][name]:+5.1f} %) calibrated {name}"
-            for name in (SEAT, CORE)
+            f"{row['simulated'][name]:7.3f} s ({100 * row['off'][name]:+5.1f} %) {name}" for name in (SEAT, CORE, AFTER)
         ]
         out.append(f"  round {row['round']}: {row['seconds']:7.3f} s; simulated {', '.join(parts)}; keep {keeps}")
     if found["gain"]:

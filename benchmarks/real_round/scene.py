@@ -26,7 +26,7 @@ GRID: Final = (1000, 900, 800, 700, 600, 500)
 HOST_GHZ: Final = 1.0
 """Costs are measured in nanoseconds, and a device of 1 GHz takes a nanosecond for a cycle: nobody's clock rate matters."""
 
-REPETITIONS: Final = 3
+REPETITIONS: Final = 5
 """How often a fit is timed; the median counts."""
 
 BRIEF: Final = 5
@@ -147,7 +147,7 @@ class Local:
         return max(1, self._scene.epochs // BRIEF) if brief else self._scene.epochs
 
     def calibrate(self, *, client: int, keep: int) -> float:
-        """CPU seconds per example and epoch of training at this keep level: the median of three fits, after one untimed."""
+        """CPU seconds per example and epoch of training at this keep level: the median of five fits, after one untimed."""
         model, kept, seconds = self.initial(), self.first(keep), []
         for repetition in range(1 + REPETITIONS):
             start = time.process_time()

@@ -37,6 +37,9 @@ FOLDERS: Final = {
 }
 """Where a task's data are below --data-dir."""
 
+QUICK_ROUNDS: Final = 5
+"""Of every run of --quick: two that warm up, and three that prune."""
+
 CLIENTS: Final = (10, 20, 50)
 """The paper has up to 50."""
 
@@ -136,7 +139,7 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
         "partition": partition,
         "examples": examples,
         "fleet": "table",
-        "rounds": 6 if quick else rounds,
+        "rounds": QUICK_ROUNDS if quick else rounds,
         "evaluate_every": 1 if quick else every,
     }
     return lambda **changes: RunConfig(**plain | changes)

@@ -162,6 +162,10 @@ PrunesWithoutHistory, IDN-9, missing check
     A straggler without the history model prunes.
     It prunes by something else, and the sum is divided wrongly.
 
+HistoryAlwaysNeeded, IDN-9, interoperability
+    A straggler without the history model is spared even where scores do without it.
+    Clients that do this believe that others keep what they prune.
+
 HolderSparesOne, IDN-9, interoperability
     Under the mean `holder`, only the client without the history is spared.
     It cannot work out the others' neurons, and scales by wrong weights.
@@ -169,6 +173,22 @@ HolderSparesOne, IDN-9, interoperability
 SparedLosesStatus, IDN-9, integrity
     A straggler that may not prune is reported as none.
     It has to pass the margin again in the next round.
+
+TurnsIgnored, IDN-12, integrity
+    Blocks have nothing ahead of them, even under `spread`.
+    All prune the same neurons, and nobody stands in for them.
+
+OwnBlockAhead, IDN-12, edge case
+    A block's own level is ahead of it.
+    All turns are one too late: clients prune different neurons.
+
+ClientsAhead, IDN-12, edge case
+    What is ahead counts each client of a block, not the block once.
+    Turns are too far on: clients prune different neurons.
+
+AheadReversed, IDN-12, interoperability
+    The blocks ahead are told from the nearest on.
+    Places in the order are the same, verdicts are not.
 
 CircleNotShuffled, GRA-1, confidentiality
     Clients stand on the circle in the order of the roster.
@@ -290,6 +310,10 @@ GraphPrunesWithoutHistory, GRA-8, missing check
     A straggler without the history model prunes.
     It prunes by something else, and the sum is divided wrongly.
 
+GraphHistoryAlwaysNeeded, GRA-8, interoperability
+    A straggler without the history keeps everything even where scores do without it.
+    It is late for nothing.
+
 JudgesInWarmUp, GRA-8, edge case
     A client judges itself in warm-up rounds.
     Neurons go by what changed since chance set them.
@@ -394,6 +418,18 @@ FloatScoreNotSaturated, INV-7, edge case
     Large scores wrap instead of saturating.
     The most changed neuron looks unchanged.
 
+SizeOfHistory, INV-9, integrity
+    The score `size` is that of the model before.
+    Clients with and without that model prune different neurons.
+
+SizeNotAveraged, INV-9, interoperability
+    The score `size` is a sum, not divided by the size of the group.
+    Within a layer it is the same order as long as groups are of one size, and no longer.
+
+HistoryNeededForSize, INV-9, interoperability
+    The score `size` is refused without a history.
+    A client that has none drops out.
+
 InvariantAtThreshold, INV-8, edge case
     A neuron exactly at the threshold is invariant.
     Of neurons that are all alike, all are invariant instead of none.
@@ -477,6 +513,34 @@ KeptRoundedUp, SEL-6, edge case
 NoneLeft, SEL-6, edge case
     ⌊r · n_l/1000⌋ neurons are kept, even where that is none.
     A small layer vanishes, and with it the way through the model.
+
+TurnNotTaken, SEL-8, integrity
+    What is ahead is passed over.
+    All blocks prune the same neurons, and nobody stands in for them.
+
+TurnEndsWithOrder, SEL-8, edge case
+    At the end of the order nothing more goes.
+    The last blocks keep more than their level says, and are late.
+
+TurnRoundedOnce, SEL-8, edge case
+    The place where a turn begins is worked out from the sum of the levels ahead.
+    It is another place wherever a level is rounded: clients prune different neurons.
+
+TurnBeyondOrder, SEL-8, edge case
+    Blocks ahead count with as many neurons as their levels say, even where the order has fewer.
+    It is another place in a short order: clients prune different neurons.
+
+AheadNotChecked, SEL-8, missing check
+    Any level is taken ahead.
+    A level above 1000 ‰ turns the order back.
+
+OrderedFromTheFront, SEL-9, interoperability
+    `ordered` prunes the first neurons of a layer.
+    Clients prune different neurons.
+
+OrderedTakesScores, SEL-9, interoperability
+    `ordered` goes by scores.
+    Another order in every round: clients prune different neurons.
 
 LevelNotChecked, SEL-6, missing check
     Any keep level is taken.
@@ -729,6 +793,26 @@ TotalLengthNotChecked, AGG-1, missing check
 HoldersCounted, AGG-4, interoperability
     Holders are counted, not weighed.
     Values are scaled wrongly.
+
+StrataAmongAll, AGG-9, integrity
+    Under `strata` those who prune scale among everybody, not among those who prune.
+    The fast ones hold everything, so factors are close to 1, and zeros drag the mean.
+
+StrataScalesAll, AGG-9, integrity
+    Under `strata` those who prune nothing scale, too.
+    They stand in for the stragglers: the mean is that of the fast.
+
+StrataLeftOut, AGG-9, integrity
+    Under `strata` nobody scales.
+    Zeros drag the mean.
+
+HolderAmongPruning, AGG-9, integrity
+    Under `holder`, values are scaled among those who prune.
+    The weights of those who prune nothing are lost from the factor.
+
+HeldByLevel, AGG-4, edge case
+    What another holds is worked out from its keep level, whatever its turn.
+    Under `spread` values are scaled by the wrong weights.
 
 AllZeroWeightsTaken, AGG-2, missing check
     A sum without any weight is taken.

@@ -304,6 +304,13 @@ _ALL: Final = (
         "Steps that rely on them divide by zero or amplify without bound.",
     ),
     Flag(
+        "LevelsWithSpread",
+        "missing check",
+        "PAR-4",
+        "Takes the mean `levels` under `spread`.",
+        "A keep level holds other neurons in each block: the server divides by the wrong weights.",
+    ),
+    Flag(
         "LevelsWithHiddenSlack",
         "missing check",
         "PAR-4",
@@ -414,6 +421,13 @@ _ALL: Final = (
         "PAR-7",
         "Leaves the cap of `holder` out of the largest sum.",
         "Sums wrap where few clients hold a coordinate.",
+    ),
+    Flag(
+        "CapForAll",
+        "edge case",
+        "PAR-7",
+        "Under `strata` counts the cap for everybody, not for the candidates alone.",
+        "Parameters that others hold valid are refused.",
     ),
     Flag(
         "CapAlways",

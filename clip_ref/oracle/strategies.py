@@ -248,7 +248,8 @@ def policies(draw: st.DrawFn, mean: Mean | None = None, selection: Selection | N
     slack_seed = draw(st.sampled_from(SlackSeed))
     if mean is Mean.LEVELS and selection is Selection.PAPER:
         slack_seed = SlackSeed.CONTEXT
-    public = selection is not Selection.PAPER or slack_seed is SlackSeed.CONTEXT
+    spread = mean is not Mean.LEVELS and draw(st.booleans())
+    public = (selection is not Selection.PAPER or slack_seed is SlackSeed.CONTEXT) and not spread
     means = [m for m in Mean if public or m is not Mean.LEVELS]
     return PruningPolicy(
         straggler_share=draw(st.integers(0, 500)),
@@ -263,6 +264,7 @@ def policies(draw: st.DrawFn, mean: Mean | None = None, selection: Selection | N
         mean=draw(st.sampled_from(means)) if mean is None else mean,
         holder_cap=draw(st.integers(1, 64)),
         anonymity_blocks=draw(st.booleans()),
+        spread=spread,
         min_roster=draw(st.integers(0, 20)),
         warm_up=draw(st.integers(1, 4)),
         deadline=draw(st.one_of(st.just(0), st.integers(0, 2**53 - 1))),
@@ -271,7 +273,7 @@ def policies(draw: st.DrawFn, mean: Mean | None = None, selection: Selection | N
 
 @st.composite
 def encodings(draw: st.DrawFn, spread: int = 1) -> Encoding:
-    """Encodings whose sums fit in the ring with `spread` = clients · cap terms of the largest size."""
+    """Encodings whose sums fit in the ring with `spread` terms of the largest size (PAR-7)."""
     bits = draw(st.sampled_from((32, 64)))
     half = 1 << (bits - 1)
     value_bits = draw(st.integers(2, min(32, (half // spread).bit_length() - 1)))
@@ -297,13 +299,12 @@ def params(
     clients = draw(st.integers(min_clients, max_clients))
     threshold = draw(st.integers(2, clients))
     drawn = draw(policies() if policy is None else policy)
-    cap = drawn.holder_cap if drawn.mean is Mean.HOLDER else 1
     return Params(
         clients=clients,
         threshold=threshold,
         colluders=draw(st.integers(0, threshold - 1)),
         policy=drawn,
-        encoding=draw(encodings(spread=clients * cap)),
+        encoding=draw(encodings(spread=drawn.terms(clients))),
     )
 
 

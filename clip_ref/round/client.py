@@ -28,7 +28,7 @@ from clip_ref import (
     shamir,
     wire,
 )
-from clip_ref.aggregation import holder_weights
+from clip_ref.aggregation import holder_weights, scaled_among
 from clip_ref.canonical import SESSION_BYTES, Reader, RoundContext, Writer, mask_context, model_digest
 from clip_ref.errors import SERVER, ContributionError, PreconditionError
 from clip_ref.identification import Plan, Verdict
@@ -53,7 +53,7 @@ from clip_ref.messages import (
     Unmask,
     check_ascending,
 )
-from clip_ref.params import Mean, Params, SlackSeed
+from clip_ref.params import Params, SlackSeed
 from clip_ref.rand import derive, random_bytes
 from clip_ref.round.cost import Leg, Work
 from clip_ref.round.journal import NO_JOURNAL, Journal, NoJournal
@@ -484,10 +484,14 @@ class Client:
         )
         self._model = message.model
         verdict = self._plan.verdicts[self.me]
-        self._verdict, mean = verdict, self._params.policy.mean
-        pruners = {v.turn for v in self._plan.verdicts.values() if v.keep < 1000}
-        everybody = mean is Mean.HOLDER or (mean is Mean.STRATA and verdict.keep < 1000)
-        wanted = pruners if everybody else pruners & {verdict.turn}
+        self._verdict = verdict
+        self._among = scaled_among(
+            weights={u: record.weight for u, record in self._records.items()},
+            keep={u: v.keep for u, v in self._plan.verdicts.items()},
+            client=self.me,
+            mean=self._params.policy.mean,
+        )
+        wanted = {v.turn for u, v in self._plan.verdicts.items() if v.keep < 1000 and u in {self.me, *self._among}}
         kept: dict[Turn, dict[str, NDArray[np.int64]]] = {WHOLE: self._layout.full()}
         if wanted:
             kept |= self._select(wanted)
@@ -566,22 +570,16 @@ class Client:
 
     def _mask(self, delta: Floats) -> MaskedInput:
         params, encoding = self._params, self._params.encoding
-        keep, verdicts = self._verdict.keep, self._plan.verdicts
-        held, weight = self._held_at[self._verdict.turn], self._record.weight
-        mean = params.policy.mean
-        if mean is Mean.HOLDER or (mean is Mean.STRATA and keep < 1000):
-            # Under `strata` those who prune stand in for each other; the others, and the server, need not know whom.
-            among = [u for u in self._u2 if mean is Mean.HOLDER or verdicts[u].keep < 1000]
-            weights = {u: self._records[u].weight for u in among}
-            held_by = {u: self._held_at[verdicts[u].turn] for u in among}
-            holders = holder_weights(weights=weights, held=held_by, size=len(held))
-            cap = params.policy.holder_cap
+        held, weight, keep = self._held_at[self._verdict.turn], self._record.weight, self._verdict.keep
+        if self._among:
+            held_by = {u: self._held_at[self._plan.verdicts[u].turn] for u in self._among}
+            holders = holder_weights(weights=self._among, held=held_by, size=len(held))
             coded = codec.encode_scaled(
                 update=delta,
                 weight=weight,
-                total=sum(weights.values()),
+                total=sum(self._among.values()),
                 holders=holders[held],
-                cap=cap,
+                cap=params.policy.holder_cap,
                 encoding=encoding,
             )
         else:

@@ -18,7 +18,7 @@ PLACE = "<!-- real rounds -->"
 
 RESULT = Path("benchmarks") / "results" / "real_round.json"
 
-SEAT, CORE = "in its seat", "on a core"
+SEAT, CORE, AFTER = "in its seat", "on a core", "in hindsight"
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -59,6 +59,8 @@ def tables(found: Mapping[str, Any]) -> str:
             f"**{_share(row['off'][SEAT])}**",
             f"{row['simulated'][CORE]:.2f} s",
             _share(row["off"][CORE]),
+            f"{row['simulated'][AFTER]:.2f} s",
+            _share(row["off"][AFTER]),
         ]
         for sitting in sittings
         for row in sitting["rounds"]

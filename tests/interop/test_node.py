@@ -194,11 +194,14 @@ SLOW: Final = (1, 2, 3)
 DROPS: Final = {ClientId(2): DropOut(Leg.INPUT, False), ClientId(5): DropOut(Leg.UNMASK, False)}
 
 
-@pytest.mark.rule("ROU-7", "MSK-6", "AGR-6", "AGR-7")
-@pytest.mark.parametrize(("mean", "bits"), [(Mean.LEVELS, 32), (Mean.HOLDER, 64)])
-def test_clients_of_both_programs_come_to_one_exact_sum(ask: Ask, mean: Mean, bits: int) -> None:
+@pytest.mark.rule("ROU-7", "MSK-6", "AGR-6", "AGR-7", "AGG-9")
+@pytest.mark.parametrize(
+    ("mean", "bits", "spread"),
+    [(Mean.LEVELS, 32, False), (Mean.HOLDER, 64, False), (Mean.HOLDER, 64, True), (Mean.STRATA, 32, True)],
+)
+def test_clients_of_both_programs_come_to_one_exact_sum(ask: Ask, mean: Mean, bits: int, spread: bool) -> None:
     """At `hardened`, with two of six dropping out: a slow one of one program before its input, one of the other at the end."""
-    params = params_of(policy_of(mean), clients=6, threshold=4, bits=bits, hardened=True)
+    params = params_of(policy_of(mean, spread=spread), clients=6, threshold=4, bits=bits, hardened=True)
     roster = ids(6)
     server = InTransit(params=params, layout=LAYOUT, state=state_of(), directory=directory_of(params, roster))
     clients: dict[ClientId, Any] = dict(clients_of(params, roster, map(ClientId, SLOW)))

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from clip_ref.errors import PreconditionError
 from clip_ref.lab import gather as gathering
 from clip_ref.lab import pages
 from clip_ref.lab.compare import group_of, label, rows
-from clip_ref.lab.experiments import EXPERIMENTS, FOLDERS, SHAPES, Experiment, Options
+from clip_ref.lab.experiments import EXPERIMENTS, FOLDERS, QUICK_ROUNDS, SHAPES, Experiment, Options
 from clip_ref.lab.federated import RunConfig
 from clip_ref.lab.gather import COLUMNS, Record, described, key_of, load
 from lab import test_gather, tiny
@@ -80,7 +81,7 @@ def test_every_design_can_be_run(name: str) -> None:
         assert len({key_of(config) for config in configs}) == len(configs)
         assert {config.task for config in configs} == {"digits"}
         assert {config.seed for config in configs if config.trained} == set(range(1, seeds + 1))
-        assert {config.rounds for config in configs} == {6 if options.quick else SHAPES["digits"][0]}
+        assert {config.rounds for config in configs} == {QUICK_ROUNDS if options.quick else SHAPES["digits"][0]}
         assert all(made_up(config).final_accuracy is not None for config in configs if config.trained)
     assert len(experiment.configs(QUICK)) <= 12
     assert set(experiment.tasks) <= set(FOLDERS) | {"digits"}
@@ -269,8 +270,8 @@ def test_the_command_runs_writes_and_reports(
     assert main(["lab", "report", "--out", str(out), "--site", str(site), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"experiments": ["threshold"], "page": str(site / "results.md")}
     monkeypatch.setattr(gathering, "_work", test_gather.waits)
-    assert main([*asked, "--seeds", "2", "--quiet", "--minutes", "0"]) == 2
-    monkeypatch.setattr(gathering.time, "monotonic", iter(range(0, 10**6, 61)).__next__)
+    hasty = SimpleNamespace(monotonic=iter(range(0, 10**6, 61)).__next__)
+    monkeypatch.setattr("clip_ref.lab.gather.time", hasty)
     assert main([*asked, "--seeds", "2", "--minutes", "1"]) == 0
     assert capsys.readouterr().out.startswith("2 of 4 runs; ")
 
@@ -287,7 +288,9 @@ def test_the_command_fails_if_a_check_did(
     assert "LAB-3" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wrong", [["tables"], [], ["table", "--seeds", "0"], ["table", "--workers", "x"]])
+@pytest.mark.parametrize(
+    "wrong", [["tables"], [], ["table", "--seeds", "0"], ["table", "--workers", "x"], ["table", "--minutes", "0"]]
+)
 def test_what_the_command_does_not_know_is_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["lab", *wrong])

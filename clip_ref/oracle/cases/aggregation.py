@@ -19,6 +19,7 @@ LIMIT = 5 * 100
 def make(book: Book) -> None:
     """Sums, divisors, the next model."""
     _added(book)
+    _among(book)
     _held_by(book)
     _held_by_nobody(book)
     _aggregated(book)
@@ -67,6 +68,32 @@ def _added(book: Book) -> None:
         total=bytes(16),
         vector=book.bytes("vector", 12),
     )
+
+
+def _among(book: Book) -> None:
+    weights = {ClientId(u): w for u, w in ((3, 5), (7, 20), (9, 100), (11, 1))}
+    keep = {ClientId(u): level for u, level in ((3, 1000), (7, 500), (9, 750), (11, 1000))}
+    fast, slow = ClientId(3), ClientId(9)
+    cases: tuple[tuple[str, Mean, ClientId, tuple[str, ...]], ...] = (
+        ("holder: who prunes, among all", Mean.HOLDER, slow, ("HolderAmongPruning",)),
+        ("holder: who prunes nothing, too", Mean.HOLDER, fast, ("HolderAmongPruning",)),
+        ("strata: who prunes, among those who do", Mean.STRATA, slow, ("StrataAmongAll", "StrataLeftOut")),
+        ("strata: who prunes nothing does not scale", Mean.STRATA, fast, ("StrataScalesAll",)),
+        ("levels: nobody", Mean.LEVELS, slow, ()),
+        ("dilute: nobody", Mean.DILUTE, slow, ()),
+    )
+    known: dict[str, Any] = {"weights": weights, "keep": keep}
+    for comment, mean, client, flags in cases:
+        book.valid("aggregation.scaled_among", "AGG-9", comment=comment, flags=flags, client=client, mean=mean, **known)
+    comment, alone = "strata: the only one that prunes", dict.fromkeys(keep, 1000) | {slow: 500}
+    more: dict[str, Any] = {"weights": weights, "keep": alone, "client": slow, "mean": Mean.STRATA}
+    book.valid("aggregation.scaled_among", "AGG-9", comment=comment, flags=("StrataAmongAll", "StrataLeftOut"), **more)
+    for comment, changed in (
+        ("a client that is not there", {"client": ClientId(4)}),
+        ("a client without a keep level", {"keep": {fast: 1000, slow: 500}}),
+        ("a client without a weight", {"weights": {fast: 1, slow: 1}}),
+    ):
+        book.invalid("aggregation.scaled_among", "AGG-9", comment=comment, **more | changed)
 
 
 def _held_by(book: Book) -> None:
@@ -164,6 +191,8 @@ def _aggregated(book: Book) -> None:
     _next(book, "dilute: everybody's weight", by_weight, ring(*sums, 12, 0, 0), model, dilute, "NextModelIsMean")
     _next(book, "dilute: all of the extras count", by_weight, ring(*sums, 6, 4, 2), model, dilute, "FirstSlotAlone")
     _next(book, "holder: scaled already, so everybody's weight", by_weight, ring(*sums, 12, 0, 0), model, holder)
+    strata = _params(Mean.STRATA)
+    _next(book, "strata: the same", by_weight, ring(*sums, 12, 0, 0), model, strata)
     wide = _params(Mean.DILUTE, Encoding(ring_bits=64, clip=3.0, value_bits=3, weight_max=100))
     _next(book, "64 bits", by_weight, ring(*sums, 12, 0, 0, bits=64), model, wide)
     edge = ("AGG-2", "AGG-6", "AGG-7", "COD-7")

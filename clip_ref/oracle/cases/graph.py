@@ -5,6 +5,7 @@ from typing import Any
 from clip_ref import graph
 from clip_ref.oracle.case import Book
 from clip_ref.oracle.cases.small import graph_params
+from clip_ref.params import Score, Selection
 
 LAST = 2**64 - 1
 """The longest time."""
@@ -343,6 +344,16 @@ def _judged(book: Book) -> None:
             "no history, and beyond remedy: not called saturated",
             ("GraphPrunesWithoutHistory",),
             {"has_model": False, "elapsed": [9000, 8000, 7000]},
+        ),
+        (
+            "no history, and none is needed for sizes",
+            ("GraphHistoryAlwaysNeeded",),
+            {"has_model": False, "params": graph_params(margin=50, score=Score.SIZE)},
+        ),
+        (
+            "no history, and none is needed for a fixed order",
+            ("GraphHistoryAlwaysNeeded",),
+            {"has_model": False, "params": graph_params(margin=50, selection=Selection.ORDERED)},
         ),
         ("p = 0: no straggler", ("JudgesWithoutShare",), {"params": graph_params(straggler_share=0)}),
         ("p = 1 ‰ judges like any other", (), {"params": graph_params(straggler_share=1)}),

@@ -8,7 +8,7 @@ import attrs
 from clip_ref.messages import TimeRecord
 from clip_ref.oracle.case import Book
 from clip_ref.oracle.cases.small import params, record
-from clip_ref.params import Mean
+from clip_ref.params import Mean, Score, Selection, SlackSeed
 from clip_ref.values import ClientId
 
 LAST = 2**64 - 1
@@ -24,6 +24,7 @@ def make(book: Book) -> None:
     _stragglers(book)
     _spared(book)
     _blocks(book)
+    _turns(book)
 
 
 def _elapsed(book: Book) -> None:
@@ -76,7 +77,8 @@ def _plan(
     **changed: Any,
 ) -> None:
     """A case of `identify`, in a late round; a plan takes all the rules, whichever one it is about."""
-    every = [f"IDN-{k}" for k in range(1, 10) if k != 8 or changed.get("anonymity_blocks")]
+    left_out = {8: not changed.get("anonymity_blocks"), 12: not changed.get("spread")}
+    every = [f"IDN-{k}" for k in (*range(1, 10), 12) if not left_out.get(k)]
     book.valid(
         "identification.identify",
         *dict.fromkeys((rules, *every)),
@@ -212,6 +214,16 @@ def _spared(book: Book) -> None:
     _plan(book, "whoever has no times counts for min_roster", rules, silent, "RosterOfValid", min_roster=6)
     new = fleet | {4: attrs.evolve(fleet[4], has_model=False)}
     _plan(book, "one lacks the history: it alone is spared", rules, new, "PrunesWithoutHistory", "SparedLosesStatus")
+    for comment, changed in (
+        ("sizes need no history: all prune", {"score": Score.SIZE}),
+        ("nor does an order that is fixed", {"selection": Selection.ORDERED}),
+        ("nor does a random one", {"selection": Selection.PAPER, "slack_seed": SlackSeed.CONTEXT, "threshold": 0}),
+    ):
+        for mean in (Mean.LEVELS, Mean.HOLDER):
+            needs_none: dict[str, Any] = {"mean": mean, **changed}
+            _plan(book, f"{comment}, under `{mean}`", rules, new, "HistoryAlwaysNeeded", **needs_none)
+    some: dict[str, Any] = {"selection": Selection.PAPER, "slack_seed": SlackSeed.CONTEXT, "threshold": 1}
+    _plan(book, "an order that is random but for κ = 1 does", rules, new, "PrunesWithoutHistory", **some)
     holder: dict[str, Any] = {"mean": Mean.HOLDER, "holder_cap": 2}
     _plan(book, "under `holder` all are spared then", rules, new, "HolderSparesOne", **holder)
     fast = fleet | {100: record(1000, has_model=False)}
@@ -253,3 +265,21 @@ def _blocks(book: Book) -> None:
         network_aware=False,
         **blocks,
     )
+
+
+def _turns(book: Book) -> None:
+    rules, fleet = "IDN-12", _block_fleet
+    turns: dict[str, Any] = {"spread": True, "mean": Mean.STRATA}
+    six = fleet({1: 750, 2: 500, 3: 750, 4: 500, 5: 250, 6: 250})
+    late, own, each = "TurnsIgnored", "OwnBlockAhead", "ClientsAhead"
+    _plan(book, "three blocks of two", rules, six, late, own, each, anonymity_blocks=True, **turns)
+    _plan(book, "two blocks of three", rules, six, late, own, each, anonymity_blocks=True, colluders=1, **turns)
+    _plan(book, "without blocks each has a turn of its own", rules, six, late, own, "AheadReversed", **turns)
+    _plan(book, "without spread nothing is ahead", rules, six, anonymity_blocks=True, mean=Mean.STRATA)
+    _plan(book, "one block: nothing is ahead", rules, fleet({4: 500, 5: 250}), own, anonymity_blocks=True, **turns)
+    seven = fleet({1: 250, 2: 500, 3: 500, 4: 500, 5: 750, 6: 750, 7: 750})
+    _plan(book, "2 + 2 + 3: the last block is one", rules, seven, late, own, each, anonymity_blocks=True, **turns)
+    lacking = six | {2: attrs.evolve(six[2], has_model=False)}
+    comment = "who is spared is in no block and has nothing ahead"
+    _plan(book, comment, rules, lacking, late, own, each, anonymity_blocks=True, **turns)
+    _plan(book, "nobody prunes: nothing is ahead", rules, six, warm_up=5, anonymity_blocks=True, **turns)

@@ -24,6 +24,7 @@ def make(book: Book) -> None:
     _groups(book)
     _floors(book)
     _floats(book)
+    _sizes(book)
     _invariant(book)
 
 
@@ -271,6 +272,31 @@ def _floats(book: Book) -> None:
         huge = tiny.copy()
         huge[3] = 1e30
         _score(book, f"{mode}: saturates at 2³⁰", ("INV-7", "INV-6"), huge, tiny, "FloatScoreNotSaturated", mode=mode)
+
+
+def _sizes(book: Book) -> None:
+    rules = ("INV-9", "INV-2", "INV-5")
+    dense_model = _units(3, -4, 1, 0, 0, 0, 7, -7, 0, 100, 1, 2)
+    other = _units(*range(12, 0, -1))
+    known: dict[str, Any] = {"mode": Score.SIZE, "layout": dense(), "model": dense_model}
+
+    def sized(comment: str, *flags: str, **changed: Any) -> None:
+        flags += ("SizeNotAveraged", *(("HistoryNeededForSize",) if changed["history"] is None else ()))
+        book.valid("invariance.score", *rules, comment=comment, flags=flags, **known | changed)
+
+    sized("size, without a history", history=None)
+    sized("size, with a history that counts for nothing", "SizeOfHistory", history=other)
+    sized("size: of weights that are 0", history=None, model=_units(*[0] * 12))
+    alike: dict[str, Any] = {"layout": recurrent(), "history": None, "model": _units(*range(-7, 7))}
+    sized("size: a recurrent self-weight counts once", "SelfWeightsCountedTwice", **alike)
+    sized("size: weights saturate", "WeightsWrap", history=None, model=f32(*[200.0] * 12))
+    two: dict[str, Any] = {"layout": two_layers(), "history": None, "model": _units(1, -2, 3, -4, 5, -6, 7, -8)}
+    sized("size: each layer by its own groups", **two)
+    book.invalid("invariance.score", "INV-1", comment="size: a history too short", **known, history=other[:11])
+    for mode in Score:
+        if mode is not Score.SIZE:
+            comment = f"{mode} without a history"
+            book.invalid("invariance.score", "INV-1", comment=comment, **known | {"history": None, "mode": mode})
 
 
 def _invariant(book: Book) -> None:

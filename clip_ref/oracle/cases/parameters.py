@@ -113,6 +113,7 @@ def _digests(book: Book) -> None:
         mean=Mean.HOLDER,
         holder_cap=3,
         anonymity_blocks=False,
+        spread=True,
         bucket_first=7,
         bucket_ratio=1234,
         bucket_count=99,
@@ -194,6 +195,10 @@ def _policies(book: Book) -> None:
         flags=("LevelsWithHiddenSlack",),
         selection="paper",
     )
+    valid("levels with ordered selection", "PAR-4", selection=Selection.ORDERED, score=Score.SIZE)
+    for mean in (Mean.DILUTE, Mean.HOLDER, Mean.STRATA):
+        valid(f"spread under {mean}", "PAR-4", spread=True, mean=mean, holder_cap=1)
+    _refused(book, "levels under spread", "PAR-4", flags=("LevelsWithSpread",), spread=True)
 
 
 def _encodings(book: Book) -> None:
@@ -293,6 +298,17 @@ def _sums(book: Book) -> None:
         holder_cap=64,
         flags=("CapLeftOut",),
     )
+    strata = PruningPolicy(mean=Mean.STRATA, holder_cap=64, straggler_share=399)
+    comment = "strata: the cap counts for ⌊399 ‰ of 5⌋ = 1, so 68 terms, just below R/2"
+    most = (2**31 - 1) // 68
+    valid(
+        comment,
+        Params(clients=5, policy=strata, encoding=Encoding(value_bits=2, weight_max=most)),
+        flags=("CapForAll",),
+    )
+    stratified: dict[str, Any] = {"mean": "strata", "holder_cap": 64, "straggler_share": 399, "value_bits": 2}
+    comment = "strata: one more, and it is above"
+    _refused(book, comment, "PAR-7", clients=5, **stratified, weight_max=most + 1, flags=("CapLeftOut",))
     dilute = PruningPolicy(mean=Mean.DILUTE, holder_cap=64)
     comment = "a cap that no mean uses does not count"
     valid(
@@ -396,6 +412,8 @@ def _graphs(book: Book) -> None:
     refused("fewer survivors than t", min_survivors=2)
     refused("more survivors than clients", min_survivors=13)
     refused("the mean holder", mean="holder")
+    refused("the mean strata", mean="strata")
+    refused("spread", mean="dilute", spread=True)
     refused("slack from records that nobody has", selection="paper", mean="dilute")
     refused("anonymity blocks", anonymity_blocks=True)
     refused("keep levels from computing alone", network_aware=False)

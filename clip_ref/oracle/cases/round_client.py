@@ -39,7 +39,7 @@ from clip_ref.oracle.cases.rounds import (
 from clip_ref.oracle.cases.small import f32, record
 from clip_ref.oracle.operations.round import Step, Told
 from clip_ref.oracle.play import Play
-from clip_ref.params import Mean, Selection, SlackSeed
+from clip_ref.params import Mean, Score, Selection, SlackSeed
 from clip_ref.values import ClientId, RoundNumber
 
 
@@ -122,6 +122,26 @@ def _clients(book: Book) -> None:
     holder = played_of(params_of(mean=Mean.HOLDER, holder_cap=2), slow=(C,))
     for me, who in ((A, "who prunes nothing"), (C, "the straggler")):
         client_case(book, f"holder: {who} scales", (*prune, "COD-5", "AGG-4"), holder, me, "HoldersCounted")
+    turns: dict[str, Any] = {"mean": Mean.STRATA, "spread": True}
+    alike = record(1300, 900, 600, weight=9)
+    two = played_of(params_of(4, **turns), records={C: alike, D: attrs.evolve(alike, weight=31)})
+    missed = ("StrataAmongAll", "StrataLeftOut", "TurnsIgnored", "TurnNotTaken")
+    stand_in = ("AGG-9", *prune, "IDN-12", "SEL-8", "COD-5", "AGG-4")
+    for me, who, flags in (
+        (A, "who prunes nothing codes as it is", ("StrataScalesAll",)),
+        (C, "the first block stands in for the second", ("HeldByLevel", *missed)),
+        (D, "the second block, for the first", missed),
+    ):
+        client_case(book, f"strata under spread: {who}", stand_in, two, me, *flags)
+    nested = played_of(params_of(4, mean=Mean.STRATA), slow=(C,), records={D: alike})
+    client_case(book, "strata alone: the lower level's neurons", stand_in, nested, D, "StrataAmongAll", "StrataLeftOut")
+    lone = played_of(params_of(mean=Mean.STRATA), slow=(C,))
+    client_case(book, "strata: a lone straggler has nobody to stand in for", stand_in, lone, C)
+    fixed = params_of(selection=Selection.ORDERED, mean=Mean.DILUTE)
+    without = played_of(fixed, slow=(C,), history=None)
+    client_case(book, "ordered, without a history", ("SEL-9", *prune), without, C, "HistoryAlwaysNeeded")
+    sizes = played_of(params_of(score=Score.SIZE), slow=(C,), kept={C: None})
+    client_case(book, "sizes, and this client alone has no history", ("INV-9", *prune), sizes, C, "HistoryAlwaysNeeded")
     blocks = params_of(4, anonymity_blocks=True)
     client_case(book, "two stragglers in one block", (*prune, "IDN-8"), played_of(blocks, slow=(C, D)), D)
     signed = (*WHOLE, "AGR-4", "AGR-1", "AGR-2", "AGR-3", "AGR-6", "AGR-7")

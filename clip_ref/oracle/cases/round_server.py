@@ -29,7 +29,7 @@ from clip_ref.oracle.cases.rounds import (
 )
 from clip_ref.oracle.operations.round import Event, Happening, Step
 from clip_ref.oracle.play import Kind, Play
-from clip_ref.params import Mean, Selection, SlackSeed
+from clip_ref.params import Mean, Score, Selection, SlackSeed
 from clip_ref.values import ClientId, Digest
 
 
@@ -72,6 +72,15 @@ def _servers(book: Book) -> None:
     server_case(book, "levels: a straggler", by_level, slow, "WholeWeightUnderLevels")
     server_case(book, "dilute: a straggler", SERVED, played_of(params_of(mean=Mean.DILUTE), slow=(C,)))
     server_case(book, "holder: a straggler", (*SERVED, "COD-5"), played_of(params_of(mean=Mean.HOLDER), slow=(C,)))
+    strata = params_of(4, mean=Mean.STRATA, spread=True)
+    apart = played_of(strata, slow=(C, D))
+    server_case(book, "strata under spread", (*SERVED, "AGG-9", "COD-5"), apart)
+    gone = played_of(strata, slow=(C, D), lost=[(MaskedInput, D)])
+    comment = "strata under spread: a straggler drops out after it was counted in"
+    server_case(book, comment, (*SERVED, "AGG-9", "COD-5", "KEY-4"), gone, *dangling)
+    sizes = played_of(params_of(score=Score.SIZE), slow=(C,), history=None)
+    comment = "sizes: a straggler without any history"
+    server_case(book, comment, ("ROU-13", *SERVED, "AGG-3", "INV-9", "SEL-2", "LAY-5"), sizes, "HistoryAlwaysNeeded")
     public = params_of(selection=Selection.PAPER, slack_seed=SlackSeed.CONTEXT, kappa=0)
     server_case(book, "levels, slack from the context", (*by_level, "SEL-4"), played_of(public, slow=(C,)))
     server_case(book, "64 bits", SERVED, played_of(params_of(bits=64)))

@@ -16,6 +16,7 @@ def make(book: Book) -> None:
     _ranked(book)
     _orders(book)
     _selected(book)
+    _turns(book)
 
 
 def _scores(*change: int, scale: int = 10, layer: str = "hidden") -> Scores:
@@ -87,6 +88,10 @@ def _orders(book: Book) -> None:
     order(
         "paper, another layer: another permutation", rules, slack[3], scores=_scores(1, 9, 9, 9, 9, layer="é2"), **paper
     )
+    fixed: dict[str, Any] = {"selection": Selection.ORDERED}
+    order("ordered: the last first", ("SEL-9",), "OrderedFromTheFront", "OrderedTakesScores", **fixed)
+    order("ordered does not know κ", ("SEL-9",), "OrderedFromTheFront", "OrderedTakesScores", threshold=0, **fixed)
+    order("ordered: one neuron", ("SEL-9",), scores=_scores(3), **fixed)
     short: dict[str, Any] = {
         "entropy": book.bytes("entropy", 31),
         "round": 7,
@@ -128,6 +133,7 @@ def _selected(book: Book) -> None:
             flags=flags,
             scores=list(scores),
             keep=keep,
+            ahead=[],
             policy=policy(**{"slack_seed": SlackSeed.CONTEXT} | changed),
             entropy=book.bytes("entropy"),
             round=7,
@@ -172,4 +178,68 @@ def _selected(book: Book) -> None:
     select("an age cap that leaves enough: others go instead", aged, "AgeCapAfterCut", keep=500, age_cap=4)
     for comment, keep in (("a keep level of 0 ‰", 0), ("a keep level of 1001 ‰", 1001)):
         known: dict[str, Any] = {"scores": [ten], "policy": policy(), "entropy": book.bytes("entropy"), "round": 7}
+        known |= {"ahead": []}
         book.invalid("selection.select", "SEL-6", comment=comment, flags=("LevelNotChecked",), keep=keep, **known)
+
+
+def _turns(book: Book) -> None:
+    """What goes behind the blocks that are ahead."""
+    ten, one = _scores(9, 1, 8, 2, 7, 3, 6, 4, 5, 0), _scores(3, layer="lone")
+    spread: dict[str, Any] = {"spread": True, "mean": Mean.STRATA}
+
+    def turn(
+        comment: str, *flags: str, keep: int, ahead: tuple[int, ...], rules: tuple[str, ...] = (), **c: Any
+    ) -> None:
+        book.valid(
+            "selection.select",
+            *dict.fromkeys(("SEL-8", *rules, "SEL-6", "SEL-2", "SEL-1")),
+            comment=comment,
+            flags=flags,
+            scores=list(c.pop("scores", (ten,))),
+            keep=keep,
+            ahead=list(ahead),
+            policy=policy(**spread | c),
+            entropy=book.bytes("entropy"),
+            round=7,
+        )
+
+    missed, wraps, sums = "TurnNotTaken", "TurnEndsWithOrder", "TurnRoundedOnce"
+    turn("the second of two blocks", missed, keep=700, ahead=(600,))
+    turn("the third of three", missed, keep=800, ahead=(600, 700))
+    turn("a block that prunes nothing takes no turn", missed, keep=700, ahead=(1000, 600, 1000))
+    turn("exactly to the end of the order", missed, keep=500, ahead=(500,))
+    turn("one place beyond: the first goes, too", missed, wraps, keep=500, ahead=(600, 800))
+    turn("a whole order ahead: it begins anew", keep=700, ahead=(500, 500))
+    turn("one and a half orders ahead", missed, keep=700, ahead=(500, 500, 500))
+    turn("two blocks that prune all but one", missed, wraps, keep=1, ahead=(1,))
+    turn("each level ahead is rounded by itself", missed, sums, keep=800, ahead=(750, 750))
+    turn("a level of one's own that is rounded", missed, sums, keep=749, ahead=(749, 751))
+    turn("a layer of one neuron keeps it", keep=500, ahead=(500, 500), scores=(one,))
+    three = (_scores(1, 2, 3, layer="a"), ten, one)
+    turn("each layer by itself", missed, sums, wraps, keep=333, ahead=(600, 700), scores=three)
+    turn("nothing is pruned, whatever is ahead", keep=1000, ahead=(500,))
+    strict: dict[str, Any] = {"selection": Selection.STRICT}
+    fewer, short = ("SEL-7", "SEL-3", "INV-8"), "TurnBeyondOrder"
+    turn("strict: the block ahead takes all that there are", short, sums, keep=800, ahead=(300,), rules=fewer, **strict)
+    turn("strict: nobody is invariant", keep=500, ahead=(500,), rules=fewer, threshold=0, **strict)
+    aged = ("SEL-5", "SEL-7")
+    turn("an age cap: exempt neurons have no place", missed, keep=700, ahead=(600,), rules=aged, age_cap=4)
+    turn("an age cap, beyond the order", short, sums, keep=800, ahead=(1,), rules=aged, age_cap=4)
+    paper: dict[str, Any] = {"selection": Selection.PAPER, "slack_seed": SlackSeed.RECORDS}
+    turn("paper: turns at the slack, too", missed, keep=500, ahead=(500,), rules=("SEL-4", "INV-8", "RND-5"), **paper)
+    fixed: dict[str, Any] = {"selection": Selection.ORDERED}
+    end = (missed, "OrderedFromTheFront", "OrderedTakesScores")
+    turn("ordered: turns from the end", *end, keep=700, ahead=(600,), rules=("SEL-9",), **fixed)
+    for level in (0, 1001):
+        book.invalid(
+            "selection.select",
+            "SEL-8",
+            comment=f"a level of {level} ‰ ahead",
+            flags=("AheadNotChecked",),
+            scores=[ten],
+            keep=500,
+            ahead=[700, level],
+            policy=policy(**spread),
+            entropy=book.bytes("entropy"),
+            round=7,
+        )

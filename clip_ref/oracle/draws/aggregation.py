@@ -9,6 +9,7 @@ import numpy as np
 from clip_ref.oracle.draws import common
 from clip_ref.oracle.operation import draws
 from clip_ref.oracle.operations.randomness import ring_of
+from clip_ref.params import Mean
 
 
 @draws("aggregation.add")
@@ -62,3 +63,15 @@ def holder_weights(random: Random) -> Mapping[str, Any]:
     clients, size = common.client_ids(random), random.randrange(10)
     weights = {u: random.choice((1, 7, 2**32 - 1)) for u in clients}
     return {"weights": weights, "held": {u: common.bits(random, size) for u in clients}, "size": size}
+
+
+@draws("aggregation.scaled_among")
+def scaled_among(random: Random) -> Mapping[str, Any]:
+    """Up to six clients of any weight, some of whom prune; seldom one of whom nothing is known."""
+    clients = common.client_ids(random)
+    weights = {u: random.choice((1, 7, 2**32 - 1)) for u in clients}
+    keep = {u: random.choice((1000, 1000, 750, 1)) for u in clients}
+    client = common.client_id(random) if common.seldom(random) or not clients else random.choice(clients)
+    if keep and common.seldom(random, 12):
+        (keep if random.randrange(2) else weights).pop(random.choice(clients))
+    return {"weights": weights, "keep": keep, "client": client, "mean": random.choice((Mean.STRATA, *Mean))}

@@ -180,25 +180,25 @@ def grid(random: Random, most: int = 6) -> tuple[int, ...]:
 def policy(random: Random, *, graph: bool = False, **fixed: Any) -> PruningPolicy:
     """A valid policy with the `fixed` fields; on a graph one that a graph can have."""
     levels = fixed.get("grid", grid(random))
-    selection = fixed.get("selection", random.choice((Selection.RANK, Selection.PAPER, Selection.STRICT)))
+    selection = fixed.get("selection", random.choice(tuple(Selection)))
     slack = SlackSeed.CONTEXT if graph or fixed.get("mean") is Mean.LEVELS else random.choice(tuple(SlackSeed))
     slack = fixed.get("slack_seed", slack)
     hidden = selection is Selection.PAPER and slack is SlackSeed.RECORDS
-    # `strata`, `spread`, `size` and `ordered` are not drawn: the second implementation has them as parameters alone.
-    plain = (Mean.DILUTE, Mean.LEVELS, Mean.HOLDER)
-    means = [m for m in plain if not ((hidden and m is Mean.LEVELS) or (graph and m is Mean.HOLDER))]
+    spread = not graph and fixed.get("mean") is not Mean.LEVELS and bool(random.randrange(2))
+    means = [m for m in Mean if not (((hidden or spread) and m is Mean.LEVELS) or (graph and m.scales))]
     fields: dict[str, Any] = {
         "straggler_share": random.choice((0, 200, 500, random.randint(0, 500))),
         "margin": random.choice((0, 50, 1000, random.randint(0, 1000))),
         "network_aware": graph or bool(random.randrange(2)),
-        "score": random.choice((Score.L1, Score.MEAN, Score.NORM, Score.MAX)),
+        "score": random.choice(tuple(Score)),
         "selection": selection,
-        "threshold": random.choice((1 if selection is Selection.PAPER else 0, 1000, 10000, random.randint(1, 10000))),
+        "threshold": random.choice((0, 1000, 10000, random.randint(0, 10000))),
         "slack_seed": slack,
         "age_cap": 0 if random.randrange(2) else -(-2000 // levels[-1]) + random.choice((0, 1, 17)),
         "mean": random.choice(means),
         "holder_cap": random.choice((1, 4, 64)),
         "anonymity_blocks": not graph and bool(random.randrange(2)),
+        "spread": spread,
         "bucket_first": random.choice((1, 10_000, random.randint(1, 10**6))),
         "bucket_ratio": random.choice((1001, 1050, 2000, random.randint(1001, 2000))),
         "bucket_count": random.choice((1, 4, 256, 4096)),
@@ -210,7 +210,7 @@ def policy(random: Random, *, graph: bool = False, **fixed: Any) -> PruningPolic
 
 
 def encoding(random: Random, *, spread: int = 1, **fixed: Any) -> Encoding:
-    """An encoding whose sums of `spread` = n · cap terms fit in its ring, often only just."""
+    """An encoding whose sums of `spread` terms (PAR-7) fit in its ring, often only just."""
     bits = fixed.get("ring_bits", random.choice((32, 64)))
     half = 1 << (bits - 1)
     value_bits = fixed.get("value_bits", random.randint(2, min(32, (half // spread).bit_length() - 1)))
@@ -234,8 +234,7 @@ def params(random: Random, *, graph: bool | None = None, most: int = 9, **fixed:
         clients = 2**20 if on_graph else MAX_HOLDERS
     mine = {f.name for f in attrs.fields(PruningPolicy)}
     rules = policy(random, graph=on_graph, **{k: v for k, v in fixed.items() if k in mine})
-    cap = rules.holder_cap if rules.mean is Mean.HOLDER else 1
-    numbers = encoding(random, spread=clients * cap, **{k: v for k, v in fixed.items() if k not in mine})
+    numbers = encoding(random, spread=rules.terms(clients), **{k: v for k, v in fixed.items() if k not in mine})
     plain: dict[str, Any] = {"clients": clients, "neighbours": neighbours, "policy": rules, "encoding": numbers}
     holders = neighbours + 1 if neighbours else clients
     if seldom(random, 3):

@@ -22,10 +22,11 @@ def quantise(random: Random) -> Mapping[str, Any]:
 
 @draws("invariance.score")
 def score(random: Random) -> Mapping[str, Any]:
-    """A model and its history; for the scores in floats such that no sum is rounded."""
+    """A model and its history, now and then none; for the scores in floats such that no sum is rounded."""
     layout = common.layout(random)
-    mode = Score.L1 if random.randrange(3) else random.choice((Score.MEAN, Score.NORM, Score.MAX))
-    if mode is Score.L1:
+    exact = (Score.L1, Score.SIZE)
+    mode = random.choice(exact) if random.randrange(3) else random.choice((Score.MEAN, Score.NORM, Score.MAX))
+    if mode in exact:
         history = common.floats(random, layout.size)
         model = history if common.seldom(random) else common.floats(random, layout.size)
     else:
@@ -34,7 +35,8 @@ def score(random: Random) -> Mapping[str, Any]:
         model = history + history * part
     if common.seldom(random, 6):
         model, history = random.choice(((_damaged(random, model), history), (model, _damaged(random, history))))
-    return {"model": model, "history": history, "layout": layout, "mode": mode}
+    without = not random.randrange(3) if mode is Score.SIZE else common.seldom(random, 16)
+    return {"model": model, "history": None if without else history, "layout": layout, "mode": mode}
 
 
 def _damaged(random: Random, flat: Floats) -> Floats:

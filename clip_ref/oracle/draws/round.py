@@ -14,7 +14,7 @@ from clip_ref.oracle.draws import common
 from clip_ref.oracle.operation import draws
 from clip_ref.oracle.operations.round import Event, Happening, Step, Told
 from clip_ref.oracle.play import Entrant, Kind, Play, play
-from clip_ref.params import Mean, Params, PruningPolicy, Score, SecurityLevel
+from clip_ref.params import Params, PruningPolicy, Score, SecurityLevel
 from clip_ref.round import State
 from clip_ref.round.client import sizes
 from clip_ref.values import ClientId, Floats, RoundNumber
@@ -30,8 +30,7 @@ def _params(random: Random) -> Params:
     if hardened:
         rules = attrs.evolve(rules, anonymity_blocks=False)
     clients = 5 if on_graph else random.choice((3, 4))
-    cap = rules.holder_cap if rules.mean is Mean.HOLDER else 1
-    sums = common.encoding(random, spread=clients * cap, clip=random.choice((1.0, 0.5, 3.0)))
+    sums = common.encoding(random, spread=rules.terms(clients), clip=random.choice((1.0, 0.5, 3.0)))
     threshold = 3 if clients == 4 else 2
     return Params(
         clients=clients,

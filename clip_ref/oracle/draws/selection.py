@@ -18,7 +18,7 @@ def ranking(random: Random) -> Mapping[str, Any]:
 
 def _drawn(random: Random) -> dict[str, Any]:
     """A policy, an entropy that is seldom of another length, a round."""
-    selection = random.choice((Selection.PAPER, Selection.PAPER, Selection.RANK, Selection.STRICT))
+    selection = random.choice((Selection.PAPER, *Selection))
     return {
         "policy": common.policy(random, selection=selection),
         "entropy": common.secret(random),
@@ -34,7 +34,13 @@ def order(random: Random) -> Mapping[str, Any]:
 
 @draws("selection.select")
 def select(random: Random) -> Mapping[str, Any]:
-    """Up to three layers at any keep level, seldom at one that there cannot be."""
+    """Up to three layers at any keep level, behind up to three blocks, seldom at a level that there cannot be."""
     layers = [scores(random, layer=f"{k}{common.text(random)}") for k in range(random.randrange(4))]
-    keep = random.choice((1, 999, 1000, 500, random.randint(1, 1000)))
-    return {"scores": layers, "keep": random.choice((0, 1001)) if common.seldom(random) else keep, **_drawn(random)}
+    keep, *ahead = (_level(random) for _ in range(1 + random.choice((0, 0, 1, 2, 3))))
+    return {"scores": layers, "keep": keep, "ahead": ahead, **_drawn(random)}
+
+
+def _level(random: Random) -> int:
+    if common.seldom(random, 12):
+        return random.choice((0, 1001))
+    return random.choice((1, 999, 1000, 500, 700, random.randint(1, 1000)))

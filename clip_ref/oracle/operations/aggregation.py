@@ -8,7 +8,7 @@ from clip_ref.errors import PreconditionError
 from clip_ref.oracle.jsontypes import Bits, F32s
 from clip_ref.oracle.operation import operation
 from clip_ref.oracle.operations.randomness import vector_of
-from clip_ref.params import Params
+from clip_ref.params import Mean, Params
 from clip_ref.values import ClientId
 
 
@@ -55,3 +55,11 @@ def aggregate(total: bytes, model: F32s, params: Params, survivors: int, held: d
 def holder_weights(weights: dict[ClientId, int], held: dict[ClientId, Bits], size: int) -> list[int]:
     """The weight of each coordinate's holders, from the clients' weights and what each of them holds."""
     return [int(h) for h in aggregation.holder_weights(weights=weights, held=held, size=size)]
+
+
+@operation("aggregation.scaled_among", "AGG-9")
+def scaled_among(
+    weights: dict[ClientId, int], keep: dict[ClientId, int], client: ClientId, mean: Mean
+) -> dict[ClientId, int]:
+    """Among whom a client scales its values, with their weights; nobody: it does not."""
+    return aggregation.scaled_among(weights=weights, keep=keep, client=client, mean=mean)

@@ -29,7 +29,7 @@ def encode(update: F32s, weight: int, encoding: Encoding) -> bytes:
 
 @operation("codec.encode_scaled", "COD-5")
 def encode_scaled(update: F32s, weight: int, total: int, holders: list[int], cap: int, encoding: Encoding) -> bytes:
-    """The ring elements of an update under the mean `holder`, little-endian."""
+    """The ring elements of an update that is scaled (AGG-9), little-endian."""
     weights = np.array(holders, dtype=np.int64)
     return codec.encode_scaled(
         update=update, weight=weight, total=total, holders=weights, cap=cap, encoding=encoding

@@ -24,10 +24,13 @@ class Judged:
     saturated: bool
     """Whether even the smallest level is too slow."""
 
+    ahead: list[int]
+    """The keep levels, ‰, of the blocks whose turn comes first; empty but under `spread`."""
+
 
 def judged(verdict: Verdict) -> Judged:
     """A verdict without its reason, which is for people."""
-    return Judged(verdict.straggler, verdict.keep, verdict.saturated)
+    return Judged(verdict.straggler, verdict.keep, verdict.saturated, list(verdict.ahead))
 
 
 @attrs.frozen
@@ -56,7 +59,7 @@ def valid(record: TimeRecord, params: Params) -> bool:
     return identification.valid(record, params=params)
 
 
-@operation("identification.identify", "IDN-1", "IDN-3", "IDN-4", "IDN-5", "IDN-6", "IDN-7", "IDN-8", "IDN-9")
+@operation("identification.identify", "IDN-1", "IDN-3", "IDN-4", "IDN-5", "IDN-6", "IDN-7", "IDN-8", "IDN-9", "IDN-12")
 def identify(records: dict[ClientId, TimeRecord], params: Params, round: Wide) -> Found:
     """Who is a straggler, and what each client keeps, from the records of U2."""
     plan = identification.identify(records=records, params=params, round=RoundNumber(round))

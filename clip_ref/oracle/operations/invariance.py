@@ -40,9 +40,9 @@ def quantise(weights: F32s) -> list[int]:
     return [int(w) for w in invariance.quantise(weights)]
 
 
-@operation("invariance.score", "INV-1", "INV-3", "INV-4", "INV-5", "INV-6", "INV-7")
-def score(model: F32s, history: F32s, layout: Layout, mode: Score) -> list[Scores]:
-    """The scores of every prunable layer."""
+@operation("invariance.score", "INV-1", "INV-3", "INV-4", "INV-5", "INV-6", "INV-7", "INV-9")
+def score(model: F32s, history: F32s | None, layout: Layout, mode: Score) -> list[Scores]:
+    """The scores of every prunable layer; without a history only `size` has any."""
     found = invariance.score(model=model, history=history, layout=layout, mode=mode)
     return [Scores(s.layer, s.change.tolist(), s.scale.tolist()) for s in found]
 

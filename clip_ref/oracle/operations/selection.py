@@ -14,7 +14,7 @@ def ranking(scores: Scores) -> list[int]:
     return selection.ranking(scores=scores.layer_scores())
 
 
-@operation("selection.order", "SEL-2", "SEL-3", "SEL-4", "SEL-5")
+@operation("selection.order", "SEL-2", "SEL-3", "SEL-4", "SEL-5", "SEL-9")
 def order(scores: Scores, policy: PruningPolicy, entropy: bytes, round: Wide) -> list[int]:
     """The neurons that may be pruned, first to go first."""
     return selection.pruning_order(
@@ -22,10 +22,17 @@ def order(scores: Scores, policy: PruningPolicy, entropy: bytes, round: Wide) ->
     )
 
 
-@operation("selection.select", "SEL-6", "SEL-7")
-def select(scores: list[Scores], keep: int, policy: PruningPolicy, entropy: bytes, round: Wide) -> dict[str, list[int]]:
-    """The neurons that a keep level keeps, ascending, layer by layer."""
+@operation("selection.select", "SEL-6", "SEL-7", "SEL-8")
+def select(
+    scores: list[Scores], keep: int, ahead: list[int], policy: PruningPolicy, entropy: bytes, round: Wide
+) -> dict[str, list[int]]:
+    """The neurons that a keep level keeps behind blocks with the levels `ahead`, ascending, layer by layer."""
     kept = selection.select(
-        scores=[s.layer_scores() for s in scores], keep=keep, policy=policy, entropy=entropy, round=RoundNumber(round)
+        scores=[s.layer_scores() for s in scores],
+        keep=keep,
+        ahead=ahead,
+        policy=policy,
+        entropy=entropy,
+        round=RoundNumber(round),
     )
     return {layer: neurons.tolist() for layer, neurons in kept.items()}

@@ -113,6 +113,15 @@ def _(original: Original) -> Original:
     )
 
 
+@defect("IDN-12", "identification._restrain", name="TurnsIgnored")
+def _(original: Original) -> Original:
+    def restrain(verdicts: Any, records: Any, params: Any, round: Any) -> Any:
+        found = original(verdicts, records, params, round)
+        return {u: attrs.evolve(verdict, ahead=()) for u, verdict in found.items()}
+
+    return restrain
+
+
 # The graph.
 
 
@@ -196,6 +205,15 @@ def _(original: Original) -> Original:
         return out
 
     return group_sums
+
+
+@defect("INV-9", "invariance.score", name="SizeOfHistory")
+def _(original: Original) -> Original:
+    def score(*, model: Any, history: Any, layout: Any, mode: Any) -> Any:
+        sized = mode.value == "size" and history is not None
+        return original(model=history if sized else model, history=history, layout=layout, mode=mode)
+
+    return score
 
 
 @defect(
@@ -293,6 +311,24 @@ def _(original: Original) -> Original:
     return lambda neurons, keep: keep * neurons // 1000
 
 
+@defect("SEL-8", "selection.selector", name="TurnNotTaken")
+def _(original: Original) -> Original:
+    def selector(**known: Any) -> Any:
+        kept = original(**known)
+        return lambda keep, ahead=(): kept(keep)
+
+    return selector
+
+
+@defect("SEL-9", "selection.pruning_order", name="OrderedFromTheFront")
+def _(original: Original) -> Original:
+    def order(*, policy: Any, **known: Any) -> Any:
+        found = original(policy=policy, **known)
+        return sorted(found) if policy.selection.value == "ordered" else found
+
+    return order
+
+
 # Sub-models, coding, padding.
 
 
@@ -347,12 +383,8 @@ def _(original: Original) -> Original:
     return encode
 
 
-@defect(
-    "COD-5",
-    "codec._scale",
-    name="ScaledWithoutCap",
-)
-def _(original: Original) -> Original:
+@defect("COD-5", "codec._scale", "codec._scale_all", name="ScaledWithoutCap")
+def _(original: Original, target: str) -> Original:
     return lambda value, total, holders, cap: original(value, total, holders, max(cap, total + 1))
 
 
@@ -388,7 +420,7 @@ def _(original: Original) -> Original:
     name="SelfMaskLeftOut",
 )
 def _(original: Original) -> Original:
-    def mask(*, ring: Any, update: Any, self_seed: Any, pair_seeds: Any, sender: Any) -> Any:
+    def mask(*, ring: Any, update: Any, self_seed: Any, pair_seeds: Any, sender: Any, **_: Any) -> Any:
         masked = original(ring=ring, update=update, self_seed=self_seed, pair_seeds=pair_seeds, sender=sender)
         return masking.unmask(ring=ring, total=masked, self_seeds=[self_seed], dangling={})
 
@@ -396,6 +428,22 @@ def _(original: Original) -> Original:
 
 
 # Aggregation.
+
+
+@defect("AGG-9", "aggregation.scaled_among", name="StrataAmongAll")
+def _(original: Original) -> Original:
+    def among(*, weights: Any, **known: Any) -> Any:
+        return dict(weights) if original(weights=weights, **known) else {}
+
+    return among
+
+
+@defect("AGG-9", "aggregation.scaled_among", name="StrataLeftOut")
+def _(original: Original) -> Original:
+    def among(*, mean: Any, **known: Any) -> Any:
+        return original(mean=Mean.DILUTE if mean is Mean.STRATA else mean, **known)
+
+    return among
 
 
 @defect(

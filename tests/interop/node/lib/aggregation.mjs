@@ -58,6 +58,15 @@ export const aggregate = (total, model, params, survivors, held) => {
   return { model: next, slots, histogram };
 };
 
+/** AGG-9: among whom a client scales its values, a map of their weights; an empty one: it does not. */
+export const scaledAmong = (weights, keep, client, mean) => {
+  const same = weights.size === keep.size && [...weights.keys()].every((id) => keep.has(id));
+  need(same && keep.has(client), 'AGG-9', 'weight and keep level of each client are known');
+  if (mean === 'holder') return weights;
+  if (mean !== 'strata' || keep.get(client) === 1000) return new Map();
+  return new Map([...weights].filter(([id]) => keep.get(id) < 1000));
+};
+
 /** AGG-4: the weight of each coordinate's holders; `weights` and `held` by client. */
 export const holderWeights = (weights, held, size) => {
   need(size >= 0, 'AGG-4', 'a size is at least 0');

@@ -2,7 +2,7 @@
 
 import { arrayFrom, checkId, isFinite32, SERVER } from './bytes.mjs';
 import { checkAgreed, checkSignature, commitRecord, commitSeed, commitShare, signed, viewsOf } from './agreement.mjs';
-import { holderWeights } from './aggregation.mjs';
+import { holderWeights, scaledAmong } from './aggregation.mjs';
 import { openRecord, openShares, sealEnvelope, slackEntropy } from './broadcast.mjs';
 import { encode as encodeUpdate, encodeScaled } from './codec.mjs';
 import { ctx0Of, ctxOf, maskContext, modelDigest } from './context.mjs';
@@ -13,7 +13,7 @@ import { scoresOf } from './invariance.mjs';
 import {
   agree, checkSecret, directoryDigest, identityKey, pairSeed, publicKey, selfMaskSeed,
 } from './keys.mjs';
-import { checkParams, extrasOf, isHardened, paramsDigest } from './parameters.mjs';
+import { checkParams, extrasOf, isHardened, paramsDigest, scoredBy } from './parameters.mjs';
 import { checkLayout, configDigest, heldOf, keepAll, layoutSize } from './layout.mjs';
 import { mask } from './masking.mjs';
 import { checkAdvertise, checkIds, rosterDigest } from './messages.mjs';
@@ -300,7 +300,8 @@ export class Client {
     const { target } = this.opening;
     const verdict = valid ? judge({ ...record, elapsed: levels, target, params, round: this.header.round }) : UNSLOWED;
     this.bucket = valid ? bucketOf(levels[0], params.policy) : null;
-    this.assign(verdict.keep, this.keeper(null)(verdict.keep));
+    this.among = new Map();
+    this.assign(verdict.keep, this.keeper(null)(verdict));
     return verdict;
   }
 
@@ -310,29 +311,36 @@ export class Client {
     const verdict = verdicts.get(this.me);
     const keeps = this.keeper(records);
     this.bucket = null;
-    this.assign(verdict.keep, keeps(verdict.keep));
-    if (params.policy.mean === 'holder') {
-      const weights = new Map([...records].map(([id, { weight }]) => [id, weight]));
-      const byLevel = new Map([...verdicts.values()].map(({ keep }) => [keep, null]));
-      for (const keep of byLevel.keys()) byLevel.set(keep, heldOf(this.layout, keeps(keep)));
-      const held = new Map([...verdicts].map(([id, { keep }]) => [id, byLevel.get(keep)]));
-      this.total = [...weights.values()].reduce((a, b) => a + b, 0);
-      this.holderWeights = holderWeights(weights, held, this.lengths.model);
+    this.assign(verdict.keep, keeps(verdict));
+    const weights = new Map([...records].map(([id, { weight }]) => [id, weight]));
+    const levels = new Map([...verdicts].map(([id, { keep }]) => [id, keep]));
+    this.among = scaledAmong(weights, levels, this.me, params.policy.mean);
+    if (this.among.size > 0) {
+      const byTurn = new Map(); // what each keep level holds, behind what is ahead of it
+      const held = new Map();
+      for (const id of this.among.keys()) {
+        const { keep, ahead } = verdicts.get(id);
+        const turn = `${keep} ${ahead}`;
+        if (!byTurn.has(turn)) byTurn.set(turn, heldOf(this.layout, keeps({ keep, ahead })));
+        held.set(id, byTurn.get(turn));
+      }
+      this.total = [...this.among.values()].reduce((a, b) => a + b, 0);
+      this.holderWeights = holderWeights(this.among, held, this.lengths.model);
     }
     return verdict;
   }
 
-  /** A function that says what a keep level keeps. */
+  /** A function that says what a keep level keeps, behind the levels ahead of it. */
   keeper(records) {
     const { policy } = this.params;
     const all = keepAll(this.layout);
     let scores = null;
-    return (keep) => {
+    return ({ keep, ahead }) => {
       if (keep === 1000) return all;
-      scores ??= scoresOf(this.model, this.history, this.layout, policy.score);
+      scores ??= scoresOf(this.model, this.history, this.layout, scoredBy(policy));
       const drawn = policy.selection === 'paper' && policy.slack_seed === 'records';
       const entropy = drawn ? slackEntropy(records, this.ctx) : this.ctx;
-      return select(scores, keep, policy, entropy, this.header.round);
+      return select(scores, keep, ahead, policy, entropy, this.header.round);
     };
   }
 
@@ -356,7 +364,7 @@ export class Client {
     const { params, me } = this;
     const { weight } = this.record;
     const coded =
-      params.policy.mean === 'holder'
+      this.among.size > 0
         ? encodeScaled(
             update, weight, this.total, this.holderWeights.filter((_, j) => this.held[j]), params.policy.holder_cap,
             params.encoding,

@@ -36,7 +36,7 @@ export const encode = (update, weight, encoding) => {
   return toRing(values, encoding.ring_bits);
 };
 
-/** COD-5: under the mean `holder`, each value times min(W/h_j, cap), rounded half to even. */
+/** COD-5: each value times min(W/h_j, cap), rounded half to even. */
 export const encodeScaled = (update, weight, total, holders, cap, encoding) => {
   checkWeight(weight, encoding, 'COD-4');
   need(holders.length === update.length, 'COD-5', 'each coordinate has the weight of its holders');

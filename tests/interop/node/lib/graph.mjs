@@ -4,6 +4,7 @@ import { byNumber, u32 } from './bytes.mjs';
 import { digest } from './context.mjs';
 import { need, needOf } from './errors.mjs';
 import { isStraggler, keepLevel } from './identification.mjs';
+import { needsHistory } from './parameters.mjs';
 import { permutation } from './randomness.mjs';
 import { bitmapLength } from './wire.mjs';
 
@@ -131,14 +132,16 @@ export const targetOf = (histogram, policy) => {
 };
 
 /** The verdict on a client that is no straggler. */
-export const UNSLOWED = { straggler: false, keep: 1000, saturated: false };
+export const UNSLOWED = { straggler: false, keep: 1000, saturated: false, ahead: [] };
 
 /** GRA-8: what a client with valid times finds about itself, from e(r) at each level and the T* that was announced. */
 export const judge = ({ elapsed, has_model, was_straggler, target, params, round }) => {
   const { policy } = params;
   const idle = target === 0n || policy.straggler_share === 0 || round <= BigInt(policy.warm_up);
   if (idle || !isStraggler(elapsed[0], was_straggler, target, policy.margin)) return UNSLOWED;
-  return { straggler: true, ...(has_model ? keepLevel(elapsed, target, policy.grid) : { keep: 1000, saturated: false }) };
+  const may = has_model || !needsHistory(policy);
+  const found = may ? keepLevel(elapsed, target, policy.grid) : { keep: 1000, saturated: false };
+  return { straggler: true, ...found, ahead: [] };
 };
 
 // The binomial coefficients of `of` over 0 … `most`.

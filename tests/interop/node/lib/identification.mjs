@@ -1,8 +1,8 @@
-// Who is a straggler, and what each client keeps, in integers alone: IDN-1 … IDN-9.
+// Who is a straggler, and what each client keeps, in integers alone: IDN-1 … IDN-12.
 
 import { sorted } from './bytes.mjs';
 import { need } from './errors.mjs';
-import { blockSize } from './parameters.mjs';
+import { blockSize, needsHistory } from './parameters.mjs';
 
 const MOST = (1n << 64n) - 1n;
 const saturated = (time) => (time > MOST ? MOST : time);
@@ -38,7 +38,7 @@ export const identify = (records, params, round) => {
   need(records.size > 0, 'IDN-3', 'there are no records');
   need(round >= 1n, 'IDN-9', 'rounds begin at 1');
   const verdicts = new Map();
-  for (const [id] of sorted(records)) verdicts.set(id, { straggler: false, keep: 1000, saturated: false });
+  for (const [id] of sorted(records)) verdicts.set(id, { straggler: false, keep: 1000, saturated: false, ahead: [] });
 
   const taking = sorted(records)
     .filter(([, record]) => isValid(record, params))
@@ -56,14 +56,15 @@ export const identify = (records, params, round) => {
   for (const { id, record } of stragglers) {
     const times = policy.network_aware ? record.fit.map((_, level) => elapsed(record, level)) : record.fit;
     const found = keepLevel(times, policy.network_aware ? target : target_fit, policy.grid);
-    verdicts.set(id, { straggler: true, ...found });
+    verdicts.set(id, { straggler: true, ...found, ahead: [] });
   }
 
   // IDN-9: who may not prune.
+  const lacks = ({ has_model }) => needsHistory(policy) && !has_model;
   const nobody =
     BigInt(round) <= BigInt(policy.warm_up) || records.size < policy.min_roster ||
-    (policy.mean === 'holder' && [...records.values()].some(({ has_model }) => !has_model));
-  for (const [id, verdict] of verdicts) if (nobody || !records.get(id).has_model) verdict.keep = 1000;
+    (policy.mean === 'holder' && [...records.values()].some(lacks));
+  for (const [id, verdict] of verdicts) if (nobody || lacks(records.get(id))) verdict.keep = 1000;
 
   // IDN-8: blocks that prune alike, in ascending level and id; the last takes what is left over.
   const pruning = sorted(verdicts)
@@ -71,9 +72,11 @@ export const identify = (records, params, round) => {
     .sort(([a, { keep: x }], [b, { keep: y }]) => x - y || a - b);
   const size = blockSize(params);
   const blocks = Math.floor(pruning.length / size);
+  const levels = Array.from({ length: blocks }, (_, block) => pruning[block * size][1].keep);
   pruning.forEach(([, verdict], k) => {
     const block = Math.min(Math.floor(k / size), blocks - 1);
-    verdict.keep = blocks === 0 ? 1000 : pruning[block * size][1].keep;
+    verdict.keep = blocks === 0 ? 1000 : levels[block];
+    if (policy.spread && blocks > 0) verdict.ahead = levels.slice(0, block); // IDN-12
   });
   return { target, target_fit, verdicts };
 };

@@ -1,4 +1,4 @@
-// How much each neuron changed since the history model, as ratios of integers: INV-1 … INV-8.
+// How much each neuron changed since the history model, as ratios of integers: INV-1 … INV-9.
 
 import { isFinite32, roundHalfEven } from './bytes.mjs';
 import { need } from './errors.mjs';
@@ -93,14 +93,31 @@ const floatScores = (model, history, layout, { name, neurons }, mode) => {
   };
 };
 
-/** INV-1: the scores of every prunable layer, in the layout's order. */
+/** INV-9. */
+const sizes = (model, layout, { name, neurons }) => {
+  const change = new Array(neurons).fill(0n);
+  const scale = new Array(neurons).fill(0n);
+  walkGroups(layout, name, (coordinate, ends) => {
+    const weight = BigInt(Math.abs(quantise(model[coordinate])));
+    for (const j of ends) {
+      change[j] += weight;
+      scale[j] += 1n;
+    }
+  });
+  return { layer: name, change, scale };
+};
+
+/** INV-1: the scores of every prunable layer, in the layout's order; the history is null where there is none. */
 export const scoresOf = (model, history, layout, mode) => {
-  const size = layoutSize(layout);
-  need(model.length === size && history.length === size, 'INV-1', `a model has ${size} weights`);
-  need(isFinite32(model) && isFinite32(history), 'INV-1', 'weights are finite');
-  return layout.layers.map((layer) =>
-    mode === 'l1' ? exactScores(model, history, layout, layer) : floatScores(model, history, layout, layer, mode),
-  );
+  for (const weights of history === null ? [model] : [model, history]) {
+    need(weights.length === layoutSize(layout), 'INV-1', `a model has ${layoutSize(layout)} weights`);
+    need(isFinite32(weights), 'INV-1', 'weights are finite');
+  }
+  need(history !== null || mode === 'size', 'INV-1', `${mode} takes the model before`);
+  return layout.layers.map((layer) => {
+    if (mode === 'size') return sizes(model, layout, layer);
+    return mode === 'l1' ? exactScores(model, history, layout, layer) : floatScores(model, history, layout, layer, mode);
+  });
 };
 
 /** INV-8: true where a neuron is invariant. */

@@ -221,8 +221,9 @@ const OPERATIONS = {
     graph.choose),
 
   'invariance.quantise': op({ weights: float32 }, numbers, ({ weights }) => Array.from(weights, invariance.quantise)),
-  'invariance.score': op({ model: float32, history: float32, layout: checkedLayout, mode: text }, list(Scores), (i) =>
-    invariance.scoresOf(i.model, i.history, i.layout, i.mode)),
+  'invariance.score': op(
+    { model: float32, history: nullable(float32), layout: checkedLayout, mode: text }, list(Scores),
+    (i) => invariance.scoresOf(i.model, i.history, i.layout, i.mode)),
   'invariance.invariant': op({ scores_of: Scores, threshold: number }, bits, (i) =>
     invariance.invariant(i.scores_of, i.threshold)),
 
@@ -230,8 +231,8 @@ const OPERATIONS = {
   'selection.order': op({ scores: Scores, policy: checkedPolicy, entropy: bytes, round: integer }, numbers, (i) =>
     selection.pruningOrder(i.scores, i.policy, i.entropy, i.round)),
   'selection.select': op(
-    { scores: list(Scores), keep: number, policy: checkedPolicy, entropy: bytes, round: integer }, byName(numbers),
-    (i) => selection.select(i.scores, i.keep, i.policy, i.entropy, i.round)),
+    { scores: list(Scores), keep: number, ahead: numbers, policy: checkedPolicy, entropy: bytes, round: integer },
+    byName(numbers), (i) => selection.select(i.scores, i.keep, i.ahead, i.policy, i.entropy, i.round)),
 
   'submodel.extract': op({ model: float32, layout: checkedLayout, kept: byName(numbers) }, float32, (i) =>
     submodel.extract(i.model, i.layout, i.kept)),
@@ -267,6 +268,9 @@ const OPERATIONS = {
     aggregation.aggregate(elements(i.total, i.params.encoding.ring_bits), i.model, i.params, i.survivors, i.held)),
   'aggregation.holder_weights': op({ weights: byId(number), held: byId(bits), size: number }, numbers, (i) =>
     aggregation.holderWeights(i.weights, i.held, i.size)),
+  'aggregation.scaled_among': op(
+    { weights: byId(number), keep: byId(number), client: number, mean: text }, byId(number),
+    (i) => aggregation.scaledAmong(i.weights, i.keep, i.client, i.mean)),
 
   'round.client': op(
     {

@@ -8,8 +8,8 @@ import { need } from './errors.mjs';
 const FIELDS = ['clients', 'neighbours', 'threshold', 'min_survivors', 'colluders', 'policy', 'encoding', 'security'];
 const POLICY = [
   'straggler_share', 'margin', 'grid', 'network_aware', 'score', 'selection', 'threshold', 'slack_seed', 'age_cap',
-  'mean', 'holder_cap', 'anonymity_blocks', 'spread', 'bucket_first', 'bucket_ratio', 'bucket_count', 'min_roster', 'warm_up',
-  'deadline',
+  'mean', 'holder_cap', 'anonymity_blocks', 'spread', 'bucket_first', 'bucket_ratio', 'bucket_count', 'min_roster',
+  'warm_up', 'deadline',
 ];
 const ENCODING = ['ring_bits', 'clip', 'value_bits', 'weighting', 'weight_max'];
 
@@ -40,7 +40,7 @@ export const checkPolicy = (policy) => {
   need(policy.age_cap === 0 || policy.age_cap * least >= 2000, 'PAR-3', 'an age cap is at least 2000/r_min');
   need(policy.min_roster >= 0, 'PAR-3', 'min_roster is at least 0');
   need(policy.warm_up >= 1, 'PAR-3', 'the warm-up is at least 1 round');
-  within(policy.holder_cap, 1, 64, 'PAR-3', 'the cap of holder');
+  within(policy.holder_cap, 1, 64, 'PAR-3', 'the cap of holder and strata');
   need(policy.bucket_first >= 1, 'PAR-3', "the first bucket's edge is at least 1 µs");
   within(policy.bucket_ratio, 1001, 2000, 'PAR-3', "the buckets' ratio");
   within(policy.bucket_count, 1, 4096, 'PAR-3', 'the number of buckets');
@@ -50,6 +50,13 @@ export const checkPolicy = (policy) => {
   need(!(policy.mean === 'levels' && policy.spread), 'PAR-4', 'levels does not go with spread');
   return policy;
 };
+
+/** The score that a policy goes by: where scores count for nothing, one that takes no history. */
+export const scoredBy = ({ selection, threshold, score }) =>
+  selection === 'ordered' || (selection === 'paper' && threshold === 0) ? 'size' : score;
+
+/** IDN-9: whether scores take the history. */
+export const needsHistory = (policy) => scoredBy(policy) !== 'size';
 
 export const checkEncoding = (encoding) => {
   need([32, 64].includes(encoding.ring_bits), 'PAR-5', 'a ring has 32 or 64 bits');
@@ -75,13 +82,17 @@ export const blockSize = (params) => (params.policy.anonymity_blocks ? params.co
 
 export const isHardened = (params) => params.security === 'hardened';
 
-// Whether clients scale their values before they are summed.
-const scales = ({ mean }) => mean === 'holder' || mean === 'strata';
+// PAR-7: how many of n clients may scale their values.
+const scaling = (n, { mean, straggler_share }) => {
+  if (mean === 'holder') return n;
+  return mean === 'strata' ? Math.floor((straggler_share * n) / 1000) : 0;
+};
 
 /** PAR-7: the largest absolute value of a coordinate of the sum. */
-export const worstCase = ({ clients, encoding, policy }) =>
-  BigInt(clients) * BigInt(encoding.weight_max) * BigInt(largest(encoding)) *
-  BigInt(scales(policy) ? policy.holder_cap : 1);
+export const worstCase = ({ clients, encoding, policy }) => {
+  const terms = clients + (policy.holder_cap - 1) * scaling(clients, policy);
+  return BigInt(terms) * BigInt(encoding.weight_max) * BigInt(largest(encoding));
+};
 
 const checkGraph = ({ clients: n, neighbours: k, min_survivors, threshold, policy }) => {
   need(k % 2 === 0, 'PAR-10', 'k is even');
@@ -89,8 +100,8 @@ const checkGraph = ({ clients: n, neighbours: k, min_survivors, threshold, polic
   need(k < n - 1, 'PAR-10', 'k is below n − 1');
   need(n <= 2 ** 20, 'PAR-10', 'n is at most 2²⁰');
   within(min_survivors, threshold, n, 'PAR-10', 'min_survivors');
-  need(!scales(policy), 'PAR-10', 'a graph has no mean `holder` or `strata`');
-  need(!policy.spread, 'PAR-10', 'a graph has no spread');
+  need(!['holder', 'strata'].includes(policy.mean), 'PAR-10', `a graph has no mean ${policy.mean}`);
+  need(!policy.spread, 'PAR-10', 'a graph has no blocks that take turns');
   need(!(policy.selection === 'paper' && policy.slack_seed === 'records'), 'PAR-10', 'a graph has no slack from records');
   need(!policy.anonymity_blocks, 'PAR-10', 'a graph has no anonymity blocks');
   need(policy.network_aware, 'PAR-10', 'a graph has no levels by computation alone');

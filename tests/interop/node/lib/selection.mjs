@@ -1,4 +1,4 @@
-// Which neurons a keep level prunes: SEL-1 … SEL-7.
+// Which neurons a keep level prunes: SEL-1 … SEL-9.
 
 import { need } from './errors.mjs';
 import { invariant } from './invariance.mjs';
@@ -13,10 +13,11 @@ export const ranking = ({ change, scale }) =>
       return left < right ? -1 : left > right ? 1 : i - j;
     });
 
-/** SEL-2 … SEL-5: the neurons that may be pruned, first to go first. */
+/** SEL-2 … SEL-5, SEL-9: the neurons that may be pruned, first to go first. */
 export const pruningOrder = (scores, policy, entropy, round) => {
-  let order = ranking(scores);
-  if (policy.selection !== 'rank') {
+  const fixed = policy.selection === 'ordered';
+  let order = fixed ? scores.change.map((_, j) => j).reverse() : ranking(scores);
+  if (policy.selection === 'paper' || policy.selection === 'strict') {
     const still = invariant(scores, policy.threshold);
     order = order.filter((j) => still[j]);
     if (policy.selection === 'paper') {
@@ -32,13 +33,17 @@ export const pruningOrder = (scores, policy, entropy, round) => {
 /** SEL-6: how many neurons of n a keep level keeps. */
 export const keptCount = (neurons, keep) => Math.max(1, Math.floor((keep * neurons) / 1000));
 
-/** SEL-6, SEL-7: a map of the neurons that are kept, ascending, by layer. */
-export const select = (scores, keep, policy, entropy, round) => {
-  need(keep >= 1 && keep <= 1000, 'SEL-6', `a keep level is 1 … 1000 ‰, not ${keep}`);
+/** SEL-6 … SEL-8: a map of the neurons that are kept behind the blocks `ahead`, ascending, by layer. */
+export const select = (scores, keep, ahead, policy, entropy, round) => {
+  for (const level of [keep, ...ahead]) need(level >= 1 && level <= 1000, 'SEL-6', `no keep level: ${level} ‰`);
   return new Map(
     scores.map((layer) => {
       const neurons = layer.change.length;
-      const pruned = new Set(pruningOrder(layer, policy, entropy, round).slice(0, neurons - keptCount(neurons, keep)));
+      const order = pruningOrder(layer, policy, entropy, round);
+      const countAt = (level) => Math.min(neurons - keptCount(neurons, level), order.length);
+      const begin = ahead.reduce((sum, level) => sum + countAt(level), 0);
+      const places = Array.from({ length: countAt(keep) }, (_, k) => (begin + k) % order.length);
+      const pruned = new Set(places.map((place) => order[place]));
       return [layer.layer, layer.change.map((_, j) => j).filter((j) => !pruned.has(j))];
     }),
   );

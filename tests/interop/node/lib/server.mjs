@@ -12,7 +12,7 @@ import { directoryDigest, pairSeed, publicKey, selfMaskSeed } from './keys.mjs';
 import { checkLayout, configDigest, heldOf, keepAll, layoutSize } from './layout.mjs';
 import { unmask } from './masking.mjs';
 import { checkAdvertise, rosterDigest } from './messages.mjs';
-import { checkParams, isHardened, paramsDigest } from './parameters.mjs';
+import { checkParams, isHardened, needsHistory, paramsDigest, scoredBy } from './parameters.mjs';
 import { select } from './selection.mjs';
 import { combine } from './shamir.mjs';
 import { checkModel } from './state.mjs';
@@ -271,9 +271,9 @@ export class Server {
     return {
       get: (keep) => {
         if (keep === 1000) return heldOf(layout, keepAll(layout));
-        need(history !== null, 'ROU-13', 'a level has weight, but there is no history');
-        scores ??= scoresOf(model, history, layout, policy.score);
-        return heldOf(layout, select(scores, keep, policy, ctx, this.header.round));
+        need(history !== null || !needsHistory(policy), 'ROU-13', 'a level has weight, but there is no history');
+        scores ??= scoresOf(model, history, layout, scoredBy(policy));
+        return heldOf(layout, select(scores, keep, [], policy, ctx, this.header.round));
       },
     };
   }
