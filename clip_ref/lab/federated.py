@@ -734,7 +734,8 @@ class Run:
             self._memory[u] = Memory({**before, self._part.size: times}, assignments[u].verdict.straggler)
         took = self.timeline.end / 1e6
         evaluated = self.config.trained and self.state.round % self.config.evaluate_every == 0
-        found = self._pool.tally(result.aggregate.model) if evaluated else None
+        following = self._part.returned(model=self.state.model, small=result.aggregate.model)
+        found = self._pool.tally(following) if evaluated else None
         return RoundRow(
             method=self.config.method,
             round=self.state.round,
