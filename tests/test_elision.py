@@ -17,7 +17,7 @@ from clip_ref.layout import Axis, Kept, Layer, Layout, Tensor, dense_chain
 from clip_ref.messages import Open
 from clip_ref.oracle.strategies import floats, kept_sets, layouts, models
 from clip_ref.params import Params
-from clip_ref.round import Client, Server, State
+from clip_ref.round import NO_JOURNAL, Client, Server, State
 from clip_ref.values import ClientId, Floats, RoundNumber
 
 CHAIN = dense_chain(3, 8, 5, 2)
@@ -205,6 +205,8 @@ def _client(part: Part, model: Floats, params: Params) -> Client:
         params=params,
         layout=part.layout(model),
         record=record_of(1000),
+        session=bytes(16),
+        journal=NO_JOURNAL,
         history=None,
         entropy=bytes(32),
     )
