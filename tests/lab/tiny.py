@@ -56,7 +56,7 @@ class TinyPool:
         return (0.2 * noise - 0.1 * small).astype(np.float32)
 
     def tally(self, model: Floats) -> Tally:
-        """Of ten classes, a million examples each; of the whole model alone, as with real data."""
+        """Of ten classes, a million examples each; of the whole model alone, as a real one."""
         assert model.shape == (LAYOUT.size,)
         likely = 1 / (1 + np.exp(model.astype(np.float64)))
         return Tally(tuple(round(10**6 * float(likely[k::10].mean())) for k in range(10)), (10**6,) * 10)
