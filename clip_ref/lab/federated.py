@@ -600,14 +600,14 @@ class Run:
                 observe(client, to_server, data)
 
         result = run_round(server=self._server(here, layout), clients=clients, train=train, observe=watch)
-        row = self._row(self._with_rest(result), updates, records, transcript, shares)
+        model = part.returned(model=whole.model, small=result.aggregate.model)
+        row = self._row(self._with_rest(result), model, updates, records, transcript, shares)
         for u in kept_back.keys() & set(result.u3):
             self._residuals[u] = Residual.of(kept_back[u])
             if not len(self._residuals[u].values):
                 del self._residuals[u]
         self._remember(result, updates)
         target = graph.target(histogram=result.aggregate.histogram, params=self.params)
-        model = part.returned(model=whole.model, small=result.aggregate.model)
         self.state = whole.completed(model, target=target)
         if self.state.history is not history:
             self._holders = frozenset(result.assignments)
@@ -699,6 +699,7 @@ class Run:
     def _row(
         self,
         result: RoundResult,
+        model: Floats,
         updates: Mapping[ClientId, Floats],
         records: Mapping[ClientId, TimeRecord],
         transcript: Transcript,
@@ -736,7 +737,7 @@ class Run:
             self._memory[u] = Memory({**before, self._part.size: times}, assignments[u].verdict.straggler)
         took = self.timeline.end / 1e6
         evaluated = self.config.trained and self.state.round % self.config.evaluate_every == 0
-        found = self._pool.tally(result.aggregate.model) if evaluated else None
+        found = self._pool.tally(model) if evaluated else None
         return RoundRow(
             method=self.config.method,
             round=self.state.round,
