@@ -439,7 +439,7 @@ PAPER_POLICY: Final = PruningPolicy(
 )
 """The preset `PAPER`: as literally as the paper's text allows."""
 
-HARDENED_POLICY: Final = PruningPolicy()
+HARDENED_POLICY: Final = PruningPolicy(spread=True, mean=Mean.STRATA)
 """The preset `HARDENED`: what one should deploy."""
 
 NO_PRUNING: Final = PruningPolicy(straggler_share=0, mean=Mean.DILUTE)

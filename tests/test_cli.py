@@ -177,12 +177,15 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "unknown method": (
         (*TRAIN, "--method=prune"),
-        "no method 'prune'; there are none, random, exclude, clip-paper, clip",
+        "no method 'prune'; there are none, random, ordered, exclude, ",
     ),
-    "unknown fleet": ((*TRAIN, "--fleet=lorries"), "no fleet 'lorries'; there are paper, compute, network, uniform"),
+    "unknown fleet": (
+        (*TRAIN, "--fleet=lorries"),
+        "no fleet 'lorries'; there are paper, table, compute, network, uniform",
+    ),
     "a fleet's name that no file could have": (
         (*TRAIN, f"--fleet={'x' * 300}"),
-        "there are paper, compute, network, uniform",
+        "there are paper, table, compute, network, uniform",
     ),
     "unknown clock": ((*TRAIN, "--clock=sun"), "--clock: invalid choice: 'sun'"),
     "unknown security": ((*TRAIN, "--security=none"), "--security: invalid choice: 'none'"),
@@ -192,7 +195,7 @@ REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
         "on a graph there are no shared records to seed slack from: use the context [PAR-10]",
     ),
     "too few clients for a graph": (("graph", "--clients=20"), "take a clique where it is large enough"),
-    "no clients for a graph": (("graph", "--clients=-1"), "keeps -1 clients safe at these rates"),
+    "no clients for a graph": (("graph", "--clients=-1"), "numbers of clients, rates and bits are 0 or more"),
     "too many bits": (("graph", "--clients=20", "--security=257"), "a whole number from 0 to 256 is expected"),
     "bits below none": (("graph", "--clients=20", "--failure=-1"), "a whole number from 0 to 256 is expected"),
     "1 client": ((*TRAIN, "--clients=1"), "2 … 500 clients, got 1"),

@@ -215,17 +215,15 @@ class RunConfig:
             share = -(-1000 * slow // self.clients)
             policy = attrs.evolve(policy, straggler_share=share)
         policy = attrs.evolve(policy, deadline=self.deadline)
-        encoding = Encoding()
-        cap = policy.holder_cap if policy.mean.scales else 1
-        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps * cap)
-        encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
         sharing = {"neighbours": self.neighbours}
         if clients > MAX_HOLDERS and not self.neighbours:
             neighbours, threshold = graph.choose(clients=clients, corrupt=CORRUPT, dropped=DROPPED)
             sharing = {"neighbours": neighbours, "threshold": threshold}
         if sharing["neighbours"]:
-            mean = Mean.LEVELS if policy.mean.scales else policy.mean
-            policy = attrs.evolve(policy, anonymity_blocks=False, spread=False, mean=mean)
+            policy = policy.for_graph()
+        encoding, cap = Encoding(), policy.holder_cap if policy.mean.scales else 1
+        largest = (encoding.ring.modulus // 2 - 1) // (clients * encoding.steps * cap)
+        encoding = attrs.evolve(encoding, weight_max=min(encoding.weight_max, largest))
         return Params(clients=clients, policy=policy, encoding=encoding, security=self.security, **sharing)
 
     def as_dict(self) -> dict[str, Any]:
@@ -601,7 +599,7 @@ class Run:
 
         result = run_round(server=self._server(here, layout), clients=clients, train=train, observe=watch)
         model = part.returned(model=whole.model, small=result.aggregate.model)
-        row = self._row(self._with_rest(result), model, updates, records, transcript, shares)
+        row = self._row(self._with_rest(result), updates, records, transcript, shares, model)
         for u in kept_back.keys() & set(result.u3):
             self._residuals[u] = Residual.of(kept_back[u])
             if not len(self._residuals[u].values):
@@ -699,11 +697,11 @@ class Run:
     def _row(
         self,
         result: RoundResult,
-        model: Floats,
         updates: Mapping[ClientId, Floats],
         records: Mapping[ClientId, TimeRecord],
         transcript: Transcript,
         shares: Mapping[ClientId, int],
+        model: Floats,
     ) -> RoundRow:
         assignments, within = result.assignments, self._part.within
         trained = {u: self.layout.shrunk(self._part.trained(a.kept)).macs() for u, a in assignments.items()}

@@ -103,7 +103,7 @@ METHODS: Final = {
             "neurons drawn at random in every round, likewise",
             stands_in=True,
         ),
-        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it"),
+        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it: `clip-rank`", stands_in=True),
     )
 }
 """The methods by name, in the order of every table."""

@@ -23,7 +23,7 @@ PAGE = "matrix.md"
 CHECKS = "<!-- checks -->"
 """Stands on a page of rules where its own part of the matrix goes."""
 
-_ID = r"(?!UTF-)[A-Z]{3}-\d{1,2}(?!\w)"  # UTF-8 looks like a rule and is none
+_ID = r"(?!UTF-|VGG-)[A-Z]{3}-\d{1,2}(?!\w)"  # UTF-8 and VGG-9 look like rules and are none
 _RULE = re.compile(rf"(?<![\w`-])({_ID})(?:\.\.({_ID}))?")
 _STATEMENT = re.compile(rf"\*\*({_ID})\.\*\* ")
 _HEADER = re.compile(r"Spec: ([\w-]+), (.*)")

@@ -16,7 +16,7 @@ import pytest
 from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.lab import gather as gathering
 from clip_ref.lab import methods
-from clip_ref.lab.federated import Clock, RunConfig, data_digest
+from clip_ref.lab.federated import Clock, RoundRow, Run, RunConfig, data_digest, passed
 from clip_ref.lab.gather import COLUMNS, Record, finished, gather, key_of, load, perform, processor
 from clip_ref.params import SecurityLevel
 from lab import tiny
@@ -92,6 +92,8 @@ OTHERS: dict[str, Any] = {
     "clock": Clock.MEASURED,
     "security": SecurityLevel.HARDENED,
     "deadline": 1,
+    "elide": 250,
+    "full_every": 3,
     "seed": 2,
 }
 
@@ -103,6 +105,9 @@ def test_any_field_gives_another_name_but_where_the_data_are() -> None:
     for name, value in OTHERS.items():
         config = copy.copy(tiny.config())
         object.__setattr__(config, name, value)  # whose data need not be there
+        if name == "full_every":  # of a run that elides nothing it says nothing
+            assert key_of(config) in keys
+            object.__setattr__(config, "elide", 125)
         keys.add(key_of(config))
     assert len(keys) == 1 + len(OTHERS)
     assert key_of(tiny.config(data_dir="elsewhere")) == key_of(tiny.config())
@@ -179,9 +184,16 @@ def test_a_run_killed_on_its_way_comes_to_the_same_record(
             perform(config, runs=runs, report=report)
         assert checkpoint.exists() == spent.exists() == (stop > 1)
     spent.write_text("1000.0")
-    told = list[int]()
+    told, steps, step = list[int](), list[int](), Run.step
+
+    def counted(self: Run) -> RoundRow:
+        steps.append(int(self.state.round))
+        return step(self)
+
+    monkeypatch.setattr(Run, "step", counted)
     record = perform(config, runs=runs, report=lambda row: told.append(row.round))
     assert told == [1, 2, 3, 4]
+    assert steps == list(range(stops[-1], 5))
     assert but_for_time(record) == but_for_time(straight)
     assert 1000 <= record.cpu_seconds < 1100
     assert list(tiny.files(runs)) == [f"{key_of(config)}.json"]
@@ -239,6 +251,12 @@ def test_a_good_file_under_another_run_s_name_is_refused(tmp_path: Path) -> None
     (tmp_path / f"{key_of(tiny.config())}.json").rename(tmp_path / f"{key_of(other)}.json")
     with pytest.raises(PreconditionError, match=f"EXP-2: .*{key_of(other)}.json does not hold the run that its name"):
         gather([other], runs=tmp_path, workers=1)
+
+
+@pytest.mark.rule("EXP-2")
+def test_the_runs_that_are_committed_are_what_their_names_say() -> None:
+    for path in sorted((Path(__file__).parents[2] / "benchmarks" / "lab" / "runs").iterdir()):
+        assert passed(load(path).checks), path
 
 
 # --- Many ---

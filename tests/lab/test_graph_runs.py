@@ -113,7 +113,9 @@ def test_the_largest_weight_is_what_the_ring_has_room_for(clients: int) -> None:
     params = config.params(clients)
     largest = max(len(labels) for _, labels in load_task("digits").clients(clients))
     assert min(1024, largest) <= params.encoding.weight_max <= 1024
-    assert (params.encoding.weight_max == 1024) == (clients <= 64)
+    scaled = params.policy.holder_cap if params.policy.mean.scales else 1  # strata in a clique
+    assert scaled == (4 if clients <= 255 else 1)
+    assert (params.encoding.weight_max == 1024) == (clients * scaled <= 64)
 
 
 @pytest.mark.rule("LAB-1")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from clip_ref.lab.federated import Run, checks, passed
 from clip_ref.lab.variants import EXPIRY, seen_changes
 from clip_ref.layout import Kept, kept_count
 from clip_ref.scores import LayerScores
+from clip_ref.sim.clock import mac_fit
 from clip_ref.train.pool import FitJob
 from clip_ref.values import ClientId, Floats
 from lab import tiny
@@ -133,6 +135,29 @@ def test_shorten_takes_what_pruning_takes_and_keeps_every_neuron() -> None:
 def test_nobody_else_shortens() -> None:
     _, seen = watched(3, method="clip")
     assert {job.share for one in seen for job in one.jobs.values()} == {1000}
+
+
+# --- Stand-ins ---
+
+
+@pytest.mark.rule("SUB-7", "LAB-9")
+def test_stand_ins_are_asked_for_and_billed() -> None:
+    """A sub-model's fit takes the forward pass of the whole model besides, over an eighth of what is trained on, at most 32."""
+    run, seen = watched(3, method="clip-rank")
+    bare, without = watched(3, method="clip-rank", changes=(("stands_in", False),))
+    assert {job.stand_in for one in seen for job in one.jobs.values()} == {True}
+    assert {job.stand_in for one in without for job in one.jobs.values()} == {False}
+    macs, epochs = tiny.LAYOUT.macs(), 2
+    for client in range(tiny.CLIENTS):
+        examples, device = run._nominal[client], run.fleet.clients[client].device
+        more = Fraction(min(32, examples * epochs // 8) * macs, 3 * examples * epochs)
+        fits = [
+            mac_fit(device=device, macs_per_example=m + ceil(more) * (keep < 1000), examples=examples, epochs=epochs)
+            for keep, m in run._macs_at.items()
+        ]
+        assert run._predictions(client) == tuple(accumulate(fits, min))
+        assert all(a <= b for a, b in zip(bare._predictions(client), run._predictions(client), strict=True))
+    assert run._predictions(0)[-1] > bare._predictions(0)[-1]
 
 
 # --- Scores from single updates ---

@@ -98,7 +98,7 @@ def client(random: Random) -> Mapping[str, Any]:
         sessions = ({"session": found} for found in (None, random.randbytes(16), random.randbytes(15)))
         known |= random.choice((unlike, {"entropy": random.randbytes(31)}, {"me": ClientId(2**32 - 1)}, *sessions))
     elif common.seldom(random) and script and script[0].step is Step.OPEN:
-        script.insert(0, _another(random, played, script[0]))
+        script.insert(0, _another(random, played, played.script(me)[0]))  # the one in the script may be damaged
     return known
 
 
