@@ -188,7 +188,7 @@ def test_what_is_bound_and_what_is_not(at: int) -> None:
 
 @pytest.mark.rule("ELI-4")
 def test_other_neurons_or_another_model_s_layout_are_bound() -> None:
-    model = vector(CHAIN.size, 1) * 0
+    model = np.zeros(CHAIN.size, np.float32)
 
     def of(layout: Layout, round: int) -> bytes:
         out = left_out(layout=layout, elide=250, every=4, round=RoundNumber(round))

@@ -78,7 +78,8 @@ def test_an_elided_run_is_what_averaging_by_hand_comes_to() -> None:
     model, unsent = one.state.model.astype(np.float64), {u: np.zeros(tiny.LAYOUT.size) for u in weights}
     for number in range(1, 8):
         cast("tiny.TinyPool", one._pool).jobs.clear()
-        one.step()
+        row = one.step()
+        assert row.accuracy == jobs.tally(one.state.model).accuracy()
         held, total = part(number).held, np.zeros(tiny.LAYOUT.size)
         for job in cast("tiny.TinyPool", one._pool).jobs:
             u = ClientId(job.client)
