@@ -645,7 +645,7 @@ def _lab(options: argparse.Namespace) -> int:
             seconds=None if options.minutes is None else 60 * options.minutes,
             report=report,
         )
-    rows = pages.write(experiment, list(records.values()), options=chosen, out=out)
+    rows = pages.write(experiment, list(records.values()), configs=configs, options=chosen, out=out)
     good = all(row["checks"] for row in rows)
     if options.json:
         _say(json.dumps(rows, indent=2))

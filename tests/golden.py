@@ -90,7 +90,7 @@ def main() -> int:
             records = gather(every, runs=out / pages.RUNS, workers=options.workers, report=report)
         for name, experiment in EXPERIMENTS.items():
             mine = [records[key] for key in dict.fromkeys(map(key_of, configs[name]))]
-            found = summary(pages.write(experiment, mine, options=quick, out=out))
+            found = summary(pages.write(experiment, mine, configs=configs[name], options=quick, out=out))
             path = GOLDEN / f"{name}.json"
             if options.write:
                 path.parent.mkdir(exist_ok=True)

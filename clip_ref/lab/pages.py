@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 from clip_ref.errors import PreconditionError
 from clip_ref.lab.compare import rows
 from clip_ref.lab.experiments import EXPERIMENTS, Experiment, Options
-from clip_ref.lab.federated import write_whole
+from clip_ref.lab.federated import RunConfig, write_whole
 from clip_ref.lab.gather import Record, load
 
 RUNS: Final = "runs"
@@ -19,13 +20,24 @@ RUNS: Final = "runs"
 PAGE: Final = "page.md"
 
 
-def write(experiment: Experiment, records: Sequence[Record], *, options: Options, out: Path) -> list[dict[str, Any]]:
-    """EXP-7: rows.json, rows.csv, page.md and the plots of one experiment, each whole or not at all; returns the rows."""
-    found = rows(records)
+def write(
+    experiment: Experiment, records: Sequence[Record], *, configs: Sequence[RunConfig], options: Options, out: Path
+) -> list[dict[str, Any]]:
+    """EXP-7: rows.json, rows.csv, page.md and the plots of one experiment, each whole or not at all; returns the rows.
+
+    `configs` are all runs that were asked for, those that are not finished among them. What was written before of tasks that
+    were not asked for this time stays.
+    """
     where = out / experiment.name
+    designed = dict(Counter(config.task for config in configs))
+    before = _before(where / "rows.json", quick=options.quick)
+    kept = [row["run"] for row in before.get("rows", []) if row["task"] not in designed]
+    records = [*(load(out / RUNS / f"{key}.json") for key in dict.fromkeys(kept)), *records]
+    found = rows(records)
     about = {
         "experiment": experiment.name,
         "quick": options.quick,
+        "designed": before.get("designed", {}) | designed,
         "machines": sorted({record.machine for record in records}),
         "versions": sorted({record.version for record in records}),
         "data": {task: sorted({r.data for r in records if r.config["task"] == task}) for task in _tasks(records)},
@@ -37,6 +49,14 @@ def write(experiment: Experiment, records: Sequence[Record], *, options: Options
     pictures = _draw(experiment, found, {record.key: record for record in records}, where)
     write_whole(where / PAGE, page(experiment, about, pictures).encode())
     return found
+
+
+def _before(path: Path, *, quick: bool) -> dict[str, Any]:
+    """What an earlier sitting wrote, if it was as quick."""
+    if not path.exists():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found if found["quick"] == quick else {}
 
 
 def _tasks(records: Sequence[Record]) -> list[str]:
@@ -65,9 +85,16 @@ def as_csv(found: Sequence[Mapping[str, Any]]) -> str:
 def page(experiment: Experiment, about: Mapping[str, Any], pictures: Sequence[str], *, folder: str = "") -> str:
     """EXP-8: what an experiment asks, what came out, and how it was had: Markdown that starts with a level-2 heading."""
     again = f"clip-ref lab {experiment.name}" + (" --quick" if about["quick"] else " --data-dir DIR")
+    there = Counter(row["task"] for row in about["rows"])
+    short = [
+        f"{there[task]} of {about['designed'].get(task, 'the')} runs on `{task}`"
+        for task in (about["designed"] if about["quick"] else experiment.tasks)
+        if there[task] < about["designed"].get(task, 1)
+    ]
     blocks = [
         f"## {experiment.title}",
         experiment.question,
+        *([f"Not all of it has been run yet: {', '.join(short)}."] if short else []),
         *experiment.read(about["rows"]),
         *(f"![{_words(name)}]({folder}{name})" for name in pictures),
         f"*Had by* `{again}`, {about['cpu_seconds'] / 3600:.1f} hours of one processor in all "

@@ -156,7 +156,7 @@ def test_every_experiment_is_written_and_reported(name: str, tmp_path: Path) -> 
     configs = experiment.configs(attrs.evolve(DIGITS, seeds=2))
     records = [made_up(config) for config in configs]
     keep(records, tmp_path / "out")
-    found = pages.write(experiment, records, options=QUICK, out=tmp_path / "out")
+    found = pages.write(experiment, records, configs=experiment.configs(QUICK), options=QUICK, out=tmp_path / "out")
     where = tmp_path / "out" / name
     about = json.loads((where / "rows.json").read_text())
     assert about["rows"] == found == rows(records)
@@ -195,7 +195,7 @@ def test_the_results_page_is_computed_from_runs_and_not_from_rows(tmp_path: Path
     experiment = EXPERIMENTS["threshold"]
     records = [made_up(config) for config in experiment.configs(QUICK)]
     keep(records, tmp_path)
-    pages.write(experiment, records, options=QUICK, out=tmp_path)
+    pages.write(experiment, records, configs=experiment.configs(QUICK), options=QUICK, out=tmp_path)
     pages.report(out=tmp_path, site=tmp_path / "one")
     path = tmp_path / "threshold" / "rows.json"
     about = json.loads(path.read_text())
@@ -217,7 +217,7 @@ def test_the_results_page_has_experiments_in_their_order(tmp_path: Path) -> None
     for name in ("feedback", "threshold"):
         records = [made_up(config) for config in EXPERIMENTS[name].configs(QUICK)]
         keep(records, tmp_path)
-        pages.write(EXPERIMENTS[name], records, options=QUICK, out=tmp_path)
+        pages.write(EXPERIMENTS[name], records, configs=EXPERIMENTS[name].configs(QUICK), options=QUICK, out=tmp_path)
     assert pages.report(out=tmp_path, site=tmp_path / "site") == ["threshold", "feedback"]
     text = (tmp_path / "site" / "results.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["The threshold", "The feedback loop"]
@@ -227,9 +227,33 @@ def test_the_results_page_has_experiments_in_their_order(tmp_path: Path) -> None
 def test_a_page_of_what_is_finished_so_far(name: str, tmp_path: Path) -> None:
     """Nothing, and the first run alone."""
     configs = EXPERIMENTS[name].configs(QUICK)
-    assert pages.write(EXPERIMENTS[name], [], options=QUICK, out=tmp_path) == []
+    assert pages.write(EXPERIMENTS[name], [], configs=configs, options=QUICK, out=tmp_path) == []
     assert (tmp_path / name / "rows.csv").read_text() == ""
-    assert len(pages.write(EXPERIMENTS[name], [made_up(configs[0])], options=QUICK, out=tmp_path)) == 1
+    assert len(pages.write(EXPERIMENTS[name], [made_up(configs[0])], configs=configs, options=QUICK, out=tmp_path)) == 1
+
+
+@pytest.mark.rule("EXP-7")
+def test_what_an_earlier_sitting_wrote_of_other_tasks_stays(tmp_path: Path) -> None:
+    """Two tasks, one after the other; then the first again, of which half is finished."""
+    experiment = EXPERIMENTS["threshold"]
+    configs = experiment.configs(QUICK)
+    other = [attrs.evolve(config, seed=7) for config in configs]  # stands for another task's
+    records = {"digits": [made_up(config) for config in configs], "other": [made_up(config) for config in other]}
+    for record in records["other"]:
+        record.config["task"] = "mnist"  # type: ignore[index]
+    renamed = [attrs.evolve(record, key=pages.RUNS + str(k)) for k, record in enumerate(records["other"])]
+    keep(records["digits"], tmp_path)
+    pages.write(experiment, records["digits"], configs=configs, options=QUICK, out=tmp_path)
+    asked: Any = [SimpleNamespace(task="mnist")] * len(renamed)
+    found = pages.write(experiment, renamed, configs=asked, options=QUICK, out=tmp_path)
+    assert [row["task"] for row in found] == ["digits"] * len(configs) + ["mnist"] * len(renamed)
+    assert "Not all of it" not in (tmp_path / "threshold" / pages.PAGE).read_text()
+    half = pages.write(
+        experiment, records["digits"][:1], configs=configs, options=attrs.evolve(QUICK, quick=False), out=tmp_path
+    )
+    assert len(half) == 1
+    text = (tmp_path / "threshold" / pages.PAGE).read_text()
+    assert "Not all of it has been run yet: 0 of the runs on `shakespeare`" in text
 
 
 # --- The command ---

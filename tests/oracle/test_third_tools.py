@@ -143,7 +143,7 @@ def _masks(ctx: str, u2: list[int]) -> str:
 
 POLICY = (
     "straggler_share", "margin", "grid", "network_aware", "score", "selection", "threshold", "slack_seed", "age_cap", "mean",
-    "holder_cap", "anonymity_blocks", "bucket_first", "bucket_ratio", "bucket_count", "min_roster", "warm_up",
+    "holder_cap", "anonymity_blocks", "spread", "bucket_first", "bucket_ratio", "bucket_count", "min_roster", "warm_up",
     "deadline",
 )  # fmt: skip
 ENCODING = ("ring_bits", "clip", "value_bits", "weighting", "weight_max")
@@ -186,8 +186,10 @@ def _derive(params: Json) -> Json:
 
 def largest_sum(params: Json) -> int:
     policy, encoding = params["policy"], params["encoding"]
-    cap = policy["holder_cap"] if policy["mean"] == "holder" else 1
-    return int(params["clients"] * encoding["weight_max"] * (2 ** (encoding["value_bits"] - 1) - 1) * cap)
+    n, cap = params["clients"], policy["holder_cap"]
+    scaling = {"holder": n, "strata": n * policy["straggler_share"] // 1000}.get(policy["mean"], 0)
+    terms = (n - scaling) + scaling * cap
+    return int(terms * encoding["weight_max"] * (2 ** (encoding["value_bits"] - 1) - 1))
 
 
 def held_to(*conditions: bool) -> None:
@@ -205,7 +207,7 @@ def check_policy(policy: Json) -> None:
     held_to(1 <= policy["holder_cap"] <= 64, policy["bucket_first"] >= 1, 1001 <= policy["bucket_ratio"] <= 2000)
     held_to(1 <= policy["bucket_count"] <= 4096, 0 <= policy["deadline"] < 2**53)
     hidden = policy["selection"] == "paper" and policy["slack_seed"] == "records"
-    held_to(not (policy["mean"] == "levels" and hidden))
+    held_to(not (policy["mean"] == "levels" and (hidden or policy["spread"])))
 
 
 def check_encoding(encoding: Json) -> None:
@@ -219,7 +221,8 @@ def check_params(params: Json) -> None:
     policy, survivors = params["policy"], params["min_survivors"]
     if k:
         held_to(k % 2 == 0, 2 <= k <= 254, k < n - 1, n <= 2**20, t <= survivors <= n)
-        held_to(policy["mean"] != "holder", not policy["anonymity_blocks"], policy["network_aware"])
+        held_to(policy["mean"] in ("levels", "dilute"), not policy["spread"])
+        held_to(not policy["anonymity_blocks"], policy["network_aware"])
         held_to(not (policy["selection"] == "paper" and policy["slack_seed"] == "records"))
     else:
         held_to(2 <= n <= 255, survivors == t)
@@ -346,6 +349,7 @@ def _derived(secret: str, salt: str, purpose: str, ids: list[int], length: int) 
 
 @works("randomness.bytes", judges=True)
 def _bytes(seed: str, length: int) -> str:
+    held_to(length >= 0)
     return keystream(h(seed), length).hex()
 
 
@@ -442,7 +446,7 @@ def _unseal(sealed: str, **known: Any) -> str:
 @works("keys.sign", judges=True)
 def _sign(secret: str, statement: str) -> str:
     _, pair = bindings.crypto_sign_seed_keypair(exactly(h(secret), 32))
-    return bindings.crypto_sign(h(statement), pair)[:64].hex()
+    return bindings.crypto_sign(exactly(h(statement), 32), pair)[:64].hex()
 
 
 @works("keys.verify", judges=True)
@@ -502,7 +506,7 @@ def _split(secret: str, threshold: int, holders: int, randomness: str) -> list[s
 
 @works("shamir.lagrange", judges=True)
 def _lagrange(points: list[int]) -> str:
-    held_to(len(set(points)) == len(points), all(1 <= x <= 255 for x in points))
+    held_to(len(points) > 0, len(set(points)) == len(points), all(1 <= x <= 255 for x in points))
     others = [[y for y in points if y != x] for x in points]
     pairs = zip(points, others, strict=True)
     return bytes(reduce(times, [times(y, inverse(y ^ x)) for y in rest], 1) for x, rest in pairs).hex()
