@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rounds import (
     LAYOUT,
+    SESSION,
     client_of,
     directory_of,
     identity_of,
@@ -275,7 +276,10 @@ def whole_round(params: Params, slow: list[ClientId], restarts: bool) -> tuple[d
     roster = ids(params.clients)
     directory = directory_of(params, roster)
     journals = {u: MemoryJournal() for u in roster}
-    known: dict[ClientId, dict[str, Any]] = {u: {"journal": journals[u], "directory": directory} for u in roster}
+    session = {"session": SESSION} if params.hardened else {}
+    known: dict[ClientId, dict[str, Any]] = {
+        u: {"journal": journals[u], "directory": directory} | session for u in roster
+    }
     records = {u: record_of(time_of(u, u in slow), weight=weight_of(u)) for u in roster}
     clients = {u: client_of(u, params, records[u], **known[u]) for u in roster}
     server = Server(params=params, layout=LAYOUT, state=state_of(), directory=directory)

@@ -14,7 +14,7 @@ import numpy as np
 
 from clip_ref.keys import Directory, identity_key
 from clip_ref.layout import Layout
-from clip_ref.round import Assignment, Client, DropOut, Leg, RoundResult, Server, State, ids, run_round
+from clip_ref.round import NO_JOURNAL, Assignment, Client, DropOut, Leg, RoundResult, Server, State, ids, run_round
 from clip_ref.sim.clock import Timeline, measured_fit, round_bound, simulate
 from clip_ref.sim.costs import UnitCosts
 from clip_ref.sim.fleet import ClientProfile, Device, Fleet, Network, to_microseconds
@@ -124,6 +124,8 @@ def forecast(
                 entropy=_secret(number, u),
                 identity=secrets[u],
                 directory=directory,
+                session=scene.session,
+                journal=NO_JOURNAL,
             )
             for u in roster
         }

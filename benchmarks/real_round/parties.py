@@ -40,6 +40,7 @@ from clip_ref.messages import (
     Unmask,
 )
 from clip_ref.round import Client, Leg, Server, State
+from clip_ref.round.journal import MemoryJournal
 from clip_ref.sim.clock import Activity, Observed
 from clip_ref.sim.costs import UnitCosts, measure
 from clip_ref.values import ClientId, Digest, Floats, Microseconds, RoundNumber, SigningKey
@@ -132,9 +133,9 @@ class ClientParty:
     """A client process."""
 
     def __init__(self) -> None:
-        self._round = 0
         self._history: Floats | None = None
         self._memory: Memory | None = None
+        self._journal = MemoryJournal()
 
     def isolate(self) -> int:
         """Into a network of its own; its process id."""
@@ -198,6 +199,8 @@ class ClientParty:
             entropy=os.urandom(32),
             identity=self._identity,
             directory=self._directory,
+            session=self._scene.session,
+            journal=self._journal,
         )
         steps: list[Step] = []
 

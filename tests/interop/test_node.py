@@ -141,6 +141,7 @@ class Elsewhere:
             "entropy": bytes([me]) * 32,
             "identity": identity_of(me).data,
             "directory": directory_of(params, ids(params.clients)).keys,
+            "session": SESSION,
         }
 
     def _told(self, step: Step, data: bytes) -> Any:

@@ -96,6 +96,7 @@ def test_a_close_that_is_refused_ends_no_leg() -> None:
         "entropy": bytes(32),
         "identity": None,
         "directory": {},
+        "session": None,
         "script": [Told(Step.OPEN, bytes.fromhex(opened["output"][str(SERVER)]))],
     }
     said = answer("round.client", OPERATIONS["round.client"].json(told)).said["output"][0]["output"]

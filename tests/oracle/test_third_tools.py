@@ -106,8 +106,9 @@ def run(*arguments: str, data: bytes = b"") -> bytes:
 # Context
 
 
-@works("context.digest")
+@works("context.digest", judges=True)
 def _digest(label: str, parts: list[str]) -> str:
+    held_to(label.isascii())
     return digest(label, *map(h, parts)).hex()
 
 
@@ -355,6 +356,7 @@ def _bytes(seed: str, length: int) -> str:
 
 @works("randomness.mask", judges=True)
 def _mask(seed: str, ring_bits: int, length: int) -> str:
+    held_to(length >= 0)
     return keystream(h(seed), length * ring_bits // 8).hex()
 
 
@@ -640,6 +642,7 @@ def _commit_seed(seed: str, owner: int, ctx0: str) -> str:
 
 @works("agreement.commit_share", judges=True)
 def _commit_share(share: str, secret: str, owner: int, holder: int, ctx: str) -> str:
+    held_to(secret.isascii())
     return digest("commit share", h(ctx), secret.encode(), le(owner, 4) + le(holder, 4), h(share)).hex()
 
 

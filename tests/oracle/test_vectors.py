@@ -138,8 +138,10 @@ def test_a_case_survives_its_file() -> None:
 NO_OPERATION = {
     "IDN-10": "a theorem on what the other rules of the page come to",
     "IDN-11": "a theorem on what the other rules of the page come to, over rounds",
+    "INV-10": "for study: no client of a round scores like this",
     "SUB-5": "of a module with weights to run, which JSON has not",
     "SUB-6": "of a module with weights to run, which JSON has not",
+    "SUB-7": "of a module with weights to run, which JSON has not",
     "ROU-14": "of what lies between the two sides of a round",
     "ROU-15": "of what lies between the two sides of a round",
     "ROU-17": "of a journal's file, which every implementation has in its own form",
@@ -151,6 +153,7 @@ REFUSES_ONLY = {"WIR-5", "PAD-3", "MSK-2", "AGG-5", "ROU-18"}
 
 NEVER_ASKED = {
     "RND-4": "of an array of another type than the ring's, which bytes in JSON cannot be",
+    "INV-10": NO_OPERATION["INV-10"],
     "ROU-17": NO_OPERATION["ROU-17"],
 }
 """Rules that an error names, with the reason why no inputs can bring it about."""

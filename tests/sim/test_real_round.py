@@ -63,11 +63,12 @@ def in_threads(scene: Scene) -> Logs:
     identities = {u: SigningKey(bytes([u + 1]) * 32) for u in roster}
     directory = Directory({u: identity_key(secret) for u, secret in identities.items()})
     local, server, found = Local(scene), ServerParty(), dict[ClientId, list[ClientLog]]()
-    port = server.listen(address="127.0.0.1")
+    port, one_at_a_time = server.listen(address="127.0.0.1"), threading.Lock()
 
     def act(me: ClientId) -> None:
         party = ClientParty()
-        party.prepare(scene=scene, me=me, identity=identities[me], directory=directory)
+        with one_at_a_time:  # torch cannot trace two models at once in one process
+            party.prepare(scene=scene, me=me, identity=identities[me], directory=directory)
         party.connect(address="127.0.0.1", port=port)
         party.echo()
         found[me] = party.play(fits=predictions(me))

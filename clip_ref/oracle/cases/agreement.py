@@ -77,6 +77,8 @@ def _commitments(book: Book) -> None:
 
     commit_share("a share of a mask key", flags=("CommitmentWithoutSecretName", "CommitmentsUnderOneLabel"))
     commit_share("a share of a self mask", secret="self mask", flags=("CommitmentWithoutSecretName",))
+    foreign = share(secret="é")
+    book.invalid("agreement.commit_share", "AGR-3", comment="a name that is not ASCII", **foreign)
     commit_share("owner and holder the other way round", owner=7, holder=3, flags=("OwnerAndHolderSwapped",))
     commit_share("a share that its owner keeps", holder=3, flags=("CommitmentWithoutHolder",))
     commit_share("a share of zeros, between the smallest and the largest id", owner=0, holder=LAST, share=bytes(32))

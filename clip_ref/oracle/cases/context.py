@@ -134,3 +134,4 @@ def _masks(book: Book) -> None:
     masks("255 clients", *range(255))
     refused("an id of 33 bits", 0, 2**32)
     refused("a negative id", -1, 5)
+    book.invalid("context.digest", "CTX-2", comment="a label that is not ASCII", label="é", parts=[])

@@ -362,6 +362,8 @@ def _judged(book: Book) -> None:
         ("the last of all rounds", (), {"round": LAST}),
     ):
         book.valid("graph.judge", "GRA-8", "IDN-5", "IDN-6", comment=comment, flags=flags, **plain | changed)
+    short = plain | {"elapsed": [1200, 900]}
+    book.invalid("graph.judge", "GRA-8", comment="a level without a time", **short)
 
 
 def _chosen(book: Book) -> None:

@@ -326,3 +326,7 @@ def _invariant(book: Book) -> None:
             scores_of=Scores("hidden", change, scale),
             threshold=threshold,
         )
+    lopsided = Scores("hidden", [1, 2, 3], [1, 2])
+    book.invalid(
+        "invariance.invariant", "INV-8", comment="a neuron without a scale", scores_of=lopsided, threshold=1000
+    )

@@ -1,6 +1,6 @@
 """Cases of deterministic randomness.   Spec: randomness."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -113,6 +113,8 @@ def _masks(book: Book) -> None:
     mask("the same in the wide ring", 64, 110, seed=WRAPS, flags=("NarrowCounter", "TwoNarrowWords"))
     comment, seed = "a seed of 31 bytes", book.bytes("seed", 31)
     flags = ("SecretLengthUnchecked",)
+    less: dict[str, Any] = {"seed": book.bytes("seed"), "ring_bits": 32, "length": -1}
+    book.invalid("randomness.mask", "RND-3", comment="fewer than no elements", **less)
     book.invalid("randomness.mask", "KEY-1", "RND-2", comment=comment, flags=flags, seed=seed, ring_bits=32, length=4)
 
 

@@ -1,8 +1,8 @@
 // Who said what, and that everybody was told the same; at `hardened` alone: AGR-1 … AGR-8.
 
 import { byNumber, u32 } from './bytes.mjs';
-import { digest } from './context.mjs';
-import { needOf, PartyRefusal } from './errors.mjs';
+import { digest, isAscii } from './context.mjs';
+import { need, needOf, PartyRefusal } from './errors.mjs';
 import { checkSecret, sign, verify } from './keys.mjs';
 import { checkIds } from './messages.mjs';
 import { encode, encodeRecord } from './wire.mjs';
@@ -16,8 +16,10 @@ export const commitRecord = (record, owner, ctx0) => digest('commit record', [ct
 export const commitSeed = (seed, owner, ctx0) => digest('commit seed', [ctx0, u32(owner), checkSecret(seed)]);
 
 /** AGR-3: `secret` is 'mask key' or 'self mask'. */
-export const commitShare = (share, secret, owner, holder, ctx) =>
-  digest('commit share', [ctx, Buffer.from(secret), Buffer.concat([u32(owner), u32(holder)]), share]);
+export const commitShare = (share, secret, owner, holder, ctx) => {
+  need(isAscii(secret), 'AGR-3', "a secret's name is ASCII");
+  return digest('commit share', [ctx, Buffer.from(secret), Buffer.concat([u32(owner), u32(holder)]), share]);
+};
 
 /** AGR-4: what is signed of a message. */
 export const statementOf = (kind, header, fields, context) =>

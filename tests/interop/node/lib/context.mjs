@@ -7,8 +7,11 @@ import { need } from './errors.mjs';
 
 export const PREFIX = 'clip-ref/v1/';
 
+export const isAscii = (text) => [...text].every((letter) => letter.codePointAt(0) < 128);
+
 /** CTX-2: SHA-256 over the label and each part, every one preceded by its length. */
 export const digest = (label, parts) => {
+  need(isAscii(label), 'CTX-2', 'a label is ASCII');
   const full = Buffer.from(PREFIX + label);
   const hash = createHash('sha256').update(u32(full.length)).update(full);
   for (const part of parts) hash.update(u64(part.length)).update(part);

@@ -137,6 +137,7 @@ export const UNSLOWED = { straggler: false, keep: 1000, saturated: false, ahead:
 /** GRA-8: what a client with valid times finds about itself, from e(r) at each level and the T* that was announced. */
 export const judge = ({ elapsed, has_model, was_straggler, target, params, round }) => {
   const { policy } = params;
+  need(elapsed.length === policy.grid.length, 'GRA-8', 'each level takes a time');
   const idle = target === 0n || policy.straggler_share === 0 || round <= BigInt(policy.warm_up);
   if (idle || !isStraggler(elapsed[0], was_straggler, target, policy.margin)) return UNSLOWED;
   const may = has_model || !needsHistory(policy);

@@ -122,6 +122,7 @@ export const scoresOf = (model, history, layout, mode) => {
 
 /** INV-8: true where a neuron is invariant. */
 export const invariant = ({ change, scale }, threshold) => {
+  need(change.length === scale.length, 'INV-8', 'each neuron has a change and a scale');
   const sum = (list) => list.reduce((a, b) => a + b, 0n);
   const [changes, scales] = [sum(change), sum(scale)];
   return change.map((a, j) => 1000n * a * scales < BigInt(threshold) * changes * scale[j]);
