@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from clip_ref import invariance
 from clip_ref.cli import main
 from clip_ref.elision import Part, left_out
 from clip_ref.errors import PreconditionError
@@ -16,6 +17,7 @@ from clip_ref.lab.federated import Clock, Run, checks, passed, rows_csv
 from clip_ref.lab.methods import METHODS
 from clip_ref.params import SecurityLevel
 from clip_ref.round.cost import Leg, LegCost
+from clip_ref.scores import invariant
 from clip_ref.sim import clock
 from clip_ref.sim.clock import Activity
 from clip_ref.train import modelfile
@@ -234,6 +236,36 @@ def test_behind_a_slow_link_shorter_vectors_take_less_time() -> None:
     assert first_again == pytest.approx(first, rel=1e-3)
     assert one.timeline is not None
     assert {span.activity for span in one.timeline.spans} >= {Activity.DOWNLOAD, Activity.UPLOAD}
+
+
+def test_what_is_told_of_pruned_neurons_is_of_the_round_s_layout() -> None:
+    """Which of them were invariant among those that were in, and which the round before pruned, too, by their whole index."""
+    one = Run(config=tiny.config(**ELIDED), pool=tiny.pool())
+    pool = cast("tiny.TinyPool", one._pool)
+    before: set[tuple[str, int]] = set()
+    mode, slack = one.params.policy.scored, 0
+    for number in range(1, 8):
+        pool.jobs.clear()
+        state, here = one.state, part(number)
+        row = one.step()
+        kept = min((job.kept for job in pool.jobs), key=lambda kept: sum(map(len, kept.values())))
+        pruned = {
+            (name, j) for name, index in here.within.items() for j in index.tolist() if j not in kept[name].tolist()
+        }
+        assert row.pruned_neurons == len(pruned)
+        if pruned:
+            assert state.history is not None
+            model, history = here.restrict(state.model), here.restrict(state.history)
+            still = {
+                (s.layer, int(here.within[s.layer][j]))
+                for s in invariance.score(model=model, history=history, layout=here.small, mode=mode)
+                for j in np.flatnonzero(invariant(scores=s, threshold=1000))
+            }
+            slack += row.slack_neurons
+            assert row.slack_neurons == len(pruned - still)
+            assert row.pruned_again == (len(pruned & before) / len(pruned) if before else None)
+        before = pruned
+    assert slack
 
 
 # --- Stopping and going on ---
