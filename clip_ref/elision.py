@@ -43,7 +43,7 @@ def check_schedule(*, elide: int, every: int) -> None:
 def left_out(*, layout: Layout, elide: int, every: int, round: RoundNumber) -> dict[str, NDArray[np.int64]]:
     """ELI-1, ELI-2: the neurons of each layer that `round` ≥ 1 leaves out, ascending int64[·]: a function of these alone.
 
-    Every `every`-th round is whole. From one whole round to the next the same m_l = min(n_l − 1, ⌊elide·n_l/1000⌋) neurons are
+    Every `every`-th round is whole. From one whole round to the next the same m_l = ⌊elide·n_l/1000⌋ < n_l neurons are
     left out: in stretch k = ⌊round/every⌋ neurons (k·m_l + j) mod n_l, j < m_l. So each is left out in its turn.
     """
     check_schedule(elide=elide, every=every)
@@ -52,7 +52,7 @@ def left_out(*, layout: Layout, elide: int, every: int, round: RoundNumber) -> d
     stretch, rest = divmod(round, every)
     out = {}
     for layer in layout.layers:
-        count = min(layer.neurons - 1, elide * layer.neurons // 1000) if rest else 0
+        count = elide * layer.neurons // 1000 if rest else 0
         out[layer.name] = np.sort((stretch * count + np.arange(count, dtype=np.int64)) % layer.neurons)
     return out
 

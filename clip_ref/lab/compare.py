@@ -80,6 +80,7 @@ def _row(record: Record, base: Record | None, budget: float) -> dict[str, Any]:
         "seed": config["seed"],
         "partition": config["partition"],
         "fleet": config["fleet"],
+        "clock": config["clock"],
         "rounds": config["rounds"],
         "trained": config["trained"],
         "simulated_seconds": record.simulated_seconds,

@@ -95,6 +95,7 @@ def page(experiment: Experiment, about: Mapping[str, Any], pictures: Sequence[st
         f"## {experiment.title}",
         experiment.question,
         *([f"Not all of it has been run yet: {', '.join(short)}."] if short else []),
+        *([experiment.findings] if experiment.findings and not about["quick"] else []),
         *experiment.read(about["rows"]),
         *(f"![{_words(name)}]({folder}{name})" for name in pictures),
         f"*Had by* `{again}`, {about['cpu_seconds'] / 3600:.1f} hours of one processor in all "

@@ -96,6 +96,25 @@ def test_the_bound_weighs_rounds_by_what_they_take() -> None:
 
 
 @pytest.mark.rule("EXP-5")
+def test_who_is_left_out_does_not_shorten_what_is_saved() -> None:
+    """Rounds without the slow would be shorter unpruned, too: what is saved is a share of what everybody's would take."""
+    none, exclude = rows([record(), record("exclude", seconds=(3.0,) * 4, unpruned_seconds=[3.0] * 4, bound=[0.0] * 4)])
+    assert exclude["shorter"] == pytest.approx(0.25)
+    assert exclude["bound"] == none["bound"] == pytest.approx(0.25)
+    assert exclude["bound_share"] == pytest.approx(1.0)
+
+
+@pytest.mark.rule("EXP-5")
+def test_a_target_is_reached_at_it_and_a_budget_spent_to_its_end() -> None:
+    run = record()
+    assert run.seconds_to(0.7) == 12.0
+    assert run.seconds_to(0.7 + 1e-12) == 16.0
+    assert run.accuracy_at(12.0) == pytest.approx(0.6)
+    assert run.accuracy_at(11.9) == pytest.approx(0.55)
+    assert run.accuracy_at(3.9) is None
+
+
+@pytest.mark.rule("EXP-5")
 def test_slow_classes_have_figures_of_their_own() -> None:
     none, clip = rows(
         [record(slow_accuracy=[0.1, 0.2, 0.3, 0.4]), pruned(slow_accuracy=[0.1, 0.1, 0.2, 0.3], accuracy=[0.9] * 4)]

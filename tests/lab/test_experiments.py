@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +20,20 @@ from clip_ref.errors import PreconditionError
 from clip_ref.lab import gather as gathering
 from clip_ref.lab import pages
 from clip_ref.lab.compare import group_of, label, rows
-from clip_ref.lab.experiments import EXPERIMENTS, FOLDERS, QUICK_ROUNDS, SHAPES, Experiment, Options
-from clip_ref.lab.federated import RunConfig
+from clip_ref.lab.experiments import (
+    CLIENTS,
+    COMPARED,
+    EXPERIMENTS,
+    FOLDERS,
+    JUDGED,
+    MEASURED_ROUNDS,
+    QUICK_ROUNDS,
+    SHAPES,
+    TRAINED_EVERYWHERE,
+    Experiment,
+    Options,
+)
+from clip_ref.lab.federated import Clock, RunConfig
 from clip_ref.lab.gather import COLUMNS, Record, described, key_of, load
 from lab import test_gather, tiny
 
@@ -81,14 +94,19 @@ def test_every_design_can_be_run(name: str) -> None:
         assert len({key_of(config) for config in configs}) == len(configs)
         assert {config.task for config in configs} == {"digits"}
         assert {config.seed for config in configs if config.trained} == set(range(1, seeds + 1))
-        assert {config.rounds for config in configs} == {QUICK_ROUNDS if options.quick else SHAPES["digits"][0]}
+        usual = QUICK_ROUNDS if options.quick else SHAPES["digits"][0]
+        longer_and_measured = {} if options.quick else {"rules": {2 * usual}, "table": {MEASURED_ROUNDS}}
+        assert {config.rounds for config in configs} == {usual} | longer_and_measured.get(name, set())
+        assert {c.rounds for c in configs if c.clock is Clock.MEASURED} == (
+            {MEASURED_ROUNDS} if name == "table" and not options.quick else set()
+        )
         assert all(made_up(config).final_accuracy is not None for config in configs if config.trained)
-    assert len(experiment.configs(QUICK)) <= 12
+    assert len(experiment.configs(QUICK)) <= 14
     assert set(experiment.tasks) <= set(FOLDERS) | {"digits"}
 
 
 @pytest.mark.rule("EXP-5", "EXP-7")
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "feedback"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_run_has_something_to_be_held_against(name: str) -> None:
     for options in (QUICK, DIGITS):
         records = [made_up(config) for config in EXPERIMENTS[name].configs(options)]
@@ -119,7 +137,7 @@ def test_experiments_are_those_of_the_specification_and_of_the_command() -> None
 )
 def test_what_cannot_be_had_is_refused(options: Options, problem: str) -> None:
     with pytest.raises(PreconditionError, match=f"EXP-7: {problem}"):
-        EXPERIMENTS["breaking"].configs(options)
+        EXPERIMENTS["rules"].configs(options)
 
 
 @pytest.mark.rule("EXP-7")
@@ -128,10 +146,37 @@ def test_data_that_are_not_there_are_named_before_anything_is_written(
 ) -> None:
     out, data = tmp_path / "out", tmp_path / "data"
     data.mkdir()
-    assert main(["lab", "churn", "--data-dir", str(data), "--out", str(out)]) == 2
+    assert main(["lab", "rules", "--data-dir", str(data), "--out", str(out)]) == 2
     told = capsys.readouterr().err
     assert told == f"clip-ref lab: there is no {data / 'fashion-mnist'}, the data of mnist [EXP-7]\n"
     assert not out.exists()
+
+
+@pytest.mark.rule("EXP-7")
+def test_devices_are_as_fast_on_a_large_task_as_they_are_declared() -> None:
+    """But for the fleets that are slowed down so that transfers count on the digits, too."""
+    for name in ("network", "breaking"):
+        design = EXPERIMENTS[name].design
+        makers: list[Any] = [partial(SimpleNamespace, task=task) for task in ("digits", "mnist")]
+        digits, mnist = ({config.fleet for config in design(make, [1], False)} for make in makers)
+        assert mnist == {fleet if fleet.startswith("table") else f"{fleet}+slow_down:1" for fleet in digits}
+        assert len(digits) > 2
+
+
+@pytest.mark.rule("EXP-7")
+def test_the_table_trains_every_method_and_those_that_are_judged_with_more_seeds() -> None:
+    configs = EXPERIMENTS["table"].configs(DIGITS)
+    seeds: dict[tuple[int, str, str], list[int]] = {}
+    for config in configs:
+        if config.trained:
+            seeds.setdefault((config.clients, config.method, config.clock.value), []).append(config.seed)
+    assert seeds == {
+        **{(20, name, "macs"): [1, 2, 3, 4, 5] if name in JUDGED else [1, 2, 3] for name in COMPARED},
+        **{(n, name, "macs"): [1, 2] for n in (10, 50) for name in TRAINED_EVERYWHERE},
+        **{(20, name, "measured"): [1, 2, 3] for name in JUDGED},
+    }
+    timed = {(c.clients, c.method) for c in configs if c.clock is Clock.MACS}
+    assert timed == {(n, name) for n in CLIENTS for name in COMPARED}
 
 
 # --- Pages ---
@@ -188,6 +233,44 @@ def test_every_experiment_is_written_and_reported(name: str, tmp_path: Path) -> 
     assert told.endswith(page.replace("](", f"](results/{name}/") if shown else page)
     pictures = tiny.files(tmp_path / "site" / "results") if shown else {}
     assert pictures == {f"{name}/{picture}": (where / picture).read_bytes() for picture in shown}
+
+
+@pytest.mark.rule("EXP-5", "EXP-6")
+def test_the_table_says_whether_clip_does_what_was_hoped() -> None:
+    """At the limits and beyond them; what the bound does not allow, or is not of the counting clock, is not judged."""
+    found = rows([made_up(c) for c in EXPERIMENTS["table"].configs(DIGITS) if c.clients == 20])
+    for row in found:
+        row.update({"final_accuracy": 0.5, "pruned_rounds_bound_share": 0.95, "pruned_rounds_cut": 0.3, "bound": 0.25})
+        row["to_target_shorter"] = 0.2
+        if row["clock"] == Clock.MEASURED:
+            row.update({"pruned_rounds_bound_share": 0.1, "final_accuracy": 0.1, "to_target_shorter": 0.1})
+
+    def asked(**changes: float) -> list[str]:
+        changed = [row | changes if row["method"] == "clip" and row["clock"] == Clock.MACS else row for row in found]
+        told = EXPERIMENTS["table"].read(changed)[-1].splitlines()[-1]
+        return [cell.strip() for cell in told.strip("|").split("|")]
+
+    assert asked() == ["`digits`, 20", "30.0 ± 0.0", "yes, 95.0 ± 0.0", "yes, +0.0 ± 0.0", "yes, 20.0 ± 0.0"]
+    assert asked(pruned_rounds_bound_share=0.949)[2] == "no, 94.9 ± 0.0"
+    assert asked(to_target_shorter=0.199)[4] == "no, 19.9 ± 0.0"
+    assert asked(to_target_shorter=0.199, bound=0.19)[4] == "cannot be, 19.9 ± 0.0"
+    assert asked(final_accuracy=0.4951)[3] == "yes, -0.5 ± 0.0"
+    assert asked(final_accuracy=0.494)[3] == "no, -0.6 ± 0.0"
+    for at, row in enumerate(row for row in found if row["method"] == "clip" and row["clock"] == Clock.MACS):
+        row["final_accuracy"] = 0.5 + (-0.02, 0.02)[at % 2]  # the mean is kept, the interval is not
+    assert asked()[3] == "no, -0.4 ± 2.7"
+
+
+@pytest.mark.rule("EXP-8")
+def test_findings_stand_on_the_page_of_full_runs_and_have_no_numbers_of_their_own() -> None:
+    configs = EXPERIMENTS["threshold"].configs(QUICK)
+    experiment = attrs.evolve(EXPERIMENTS["threshold"], findings="What it showed.")
+    about = {"quick": False, "designed": {}, "machines": [], "versions": [], "cpu_seconds": 0}
+    about["rows"] = rows([made_up(config) for config in configs])
+    assert "\n\nWhat it showed.\n\n" in pages.page(experiment, about, [])
+    assert "What it showed." not in pages.page(experiment, about | {"quick": True}, [])
+    for each in EXPERIMENTS.values():
+        assert not re.search(r"\d", re.sub(r"`[^`]*`", "", each.findings)), each.name
 
 
 @pytest.mark.rule("EXP-8")
@@ -253,7 +336,7 @@ def test_what_an_earlier_sitting_wrote_of_other_tasks_stays(tmp_path: Path) -> N
     )
     assert len(half) == 1
     text = (tmp_path / "threshold" / pages.PAGE).read_text()
-    assert "Not all of it has been run yet: 0 of the runs on `shakespeare`" in text
+    assert "Not all of it has been run yet: 1 of 6 runs on `digits`, 0 of the runs on `shakespeare`." in text
 
 
 # --- The command ---
