@@ -43,7 +43,7 @@ from clip_ref.sim.clock import TRAINING_PASSES, Observed, Timeline, mac_fit, mea
 from clip_ref.sim.costs import DECLARED
 from clip_ref.sim.fleet import Fleet, load_fleet, slow_clients
 from clip_ref.submodel import expand
-from clip_ref.train.data import Source, load_task, stand_in_examples
+from clip_ref.train.data import STAND_IN_PASSES, Source, load_task, stand_in_examples
 from clip_ref.train.partition import slow_classes
 from clip_ref.train.pool import FitJob, Pool
 from clip_ref.transcript import Transcript
@@ -496,13 +496,13 @@ class Run:
     def _fit(self, fleet: Fleet, client: int, keep: int, macs: int) -> Microseconds:
         """What training takes a client of this fleet: nominal work, its whole shard times the epochs.
 
-        And for a sub-model that has stand-ins, the forward pass of the whole model that they are taken from.
+        And for a sub-model that has stand-ins what looking for them takes.
         """
         device = fleet.clients[client].device
         examples, epochs = self._nominal[client], self._training.epochs
         looked_at = stand_in_examples(examples=examples, epochs=epochs)
-        passes = Fraction(looked_at, TRAINING_PASSES * examples * epochs)
-        if keep == 1000 or not self._method.stands_in:
+        passes = STAND_IN_PASSES * looked_at / (TRAINING_PASSES * examples * epochs)
+        if keep == 1000 or not self._method.estimates:
             passes = Fraction(0)
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
@@ -579,7 +579,7 @@ class Run:
                     kept=part.trained(a.kept),
                     seed=self._batch_seed(number, u),
                     share=shares[u],
-                    stand_in=self._method.stands_in,
+                    stand_in=self._method.estimates,
                 )
                 for u, a in assignments.items()
             ]

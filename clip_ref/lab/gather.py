@@ -132,7 +132,7 @@ def described(config: RunConfig) -> dict[str, Any]:
     chosen = method(config.method, config.changes)
     return plain | {
         "policy": json.loads(json.dumps(attrs.asdict(chosen.policy))),
-        "flags": [name for name in ("excludes", "shortens", "watches", "gaps", "stands_in") if getattr(chosen, name)],
+        "flags": [name for name in ("excludes", "shortens", "watches", "gaps", "estimates") if getattr(chosen, name)],
         "fleet_content": fleet_as_json(config.load_fleet()),
         "results_version": RESULTS_VERSION,
     }

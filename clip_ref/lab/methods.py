@@ -43,8 +43,8 @@ class Method:
     gaps: bool = False
     """Whether a client that missed rounds scores over those that it saw."""
 
-    stands_in: bool = False
-    """Whether biases of a sub-model hold for the pruned neurons what they give on average (SUB-7)."""
+    estimates: bool = False
+    """Whether the kept neurons of a sub-model stand in for the pruned ones, by a linear estimate of them (SUB-7)."""
 
 
 LEVELS: Final = attrs.evolve(
@@ -93,17 +93,17 @@ METHODS: Final = {
         Method(
             "clip-rank",
             SPREAD,
-            "the least changed, each block its own; stragglers stand in for each other",
-            stands_in=True,
+            "the least changed, each block its own; stragglers stand in for each other, and kept neurons for pruned ones",
+            estimates=True,
         ),
-        Method("clip-size", attrs.evolve(SPREAD, score=Score.SIZE), "the smallest, likewise", stands_in=True),
+        Method("clip-size", attrs.evolve(SPREAD, score=Score.SIZE), "the smallest, likewise", estimates=True),
         Method(
             "clip-draw",
             attrs.evolve(SPREAD, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT),
             "neurons drawn at random in every round, likewise",
-            stands_in=True,
+            estimates=True,
         ),
-        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it: `clip-rank`", stands_in=True),
+        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it: `clip-rank`", estimates=True),
     )
 }
 """The methods by name, in the order of every table."""
@@ -112,7 +112,7 @@ SHIPPED: Final = ("none", "random", "exclude", "clip-paper", "clip")
 """Those that the demo compares."""
 
 
-OWN: Final = ("stands_in",)
+OWN: Final = ("estimates",)
 """What can be changed of a method besides its policy."""
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 from collections.abc import Callable, Collection
+from fractions import Fraction
 from importlib import resources
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -415,13 +416,16 @@ _TASKS: Final[dict[str, Callable[[Source], Task]]] = {
     "shakespeare": _shakespeare,
 }
 
-MOST_STAND_IN: Final = 32
-"""Over how many examples at most a client takes the mean of what pruned neurons give."""
+MOST_STAND_IN: Final = 64
+"""At how many examples at most a client looks to find out how kept neurons stand in for pruned ones."""
+
+STAND_IN_PASSES: Final = Fraction(5, 4)
+"""What a look takes, in forward passes of the whole model: the one that is made, and estimates, less than a quarter."""
 
 
 def stand_in_examples(*, examples: int, epochs: int) -> int:
-    """SUB-7: over how many of its examples a client takes that mean: so few that it costs a twenty-fourth at most."""
-    return max(1, min(MOST_STAND_IN, examples * epochs // 8))
+    """SUB-7: at how many of its examples it looks: a quarter of what it trains on at most, which is a tenth of the work."""
+    return max(1, min(MOST_STAND_IN, examples * epochs // 4, examples))
 
 
 TASKS: Final = tuple(_TASKS)

@@ -58,8 +58,8 @@ def fit(
 
     `module` gives the architecture alone and is left as it is; `model` is float32[d]. Batches are drawn, and dropout
     too, from `seed` (0 … 2⁶³ − 1). `share` is that of each epoch's batches that are trained on, 1 … 1000 ‰, at least one.
-    `stand_in`: biases hold for the pruned neurons what they give on average over the first examples (SUB-7). Same arguments,
-    same bits, on one machine with one torch thread.
+    `stand_in`: kept neurons stand in for the pruned ones as the first examples tell (SUB-7). Same arguments, same bits, on one
+    machine with one torch thread.
 
     Raises `PreconditionError`: TRN-1 if there are no examples or for a share out of range,
     SUB-1 for a model of another shape, TRN-3 for NaN or
@@ -80,10 +80,10 @@ def fit(
         load(whole, model)
         count = stand_in_examples(examples=len(part[1]), epochs=training.epochs)
         whole, first = _laid_out(whole, torch.tensor(part[0][:count]))
-        biases = dict(narrow.named_parameters())
+        parameters = dict(narrow.named_parameters())
         with torch.no_grad():
             for name, added in stand_ins(whole, layout=layout, kept=kept, inputs=first):
-                biases[name].add_(added)
+                parameters[name].add_(added)
         before = flatten(narrow)
     narrow, inputs = _laid_out(narrow, torch.tensor(part[0]))
     classes = torch.tensor(part[1])

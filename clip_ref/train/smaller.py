@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -39,31 +39,64 @@ def load(module: nn.Module, flat: Floats) -> None:
             at += parameter.numel()
 
 
-def stand_ins(module: nn.Module, *, layout: Layout, kept: Kept, inputs: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
-    """SUB-7: what the pruned neurons add to each layer on average over `inputs`: a bias's name, and its share of the kept.
+RIDGE: Final = 0.01
+"""SUB-7: an estimate takes each kept neuron to vary by so much of their mean variance more, lest it fit the few examples."""
 
-    One forward pass of the whole module. What a layer receives from pruned neurons is taken for their mean over examples,
-    places and steps; times the weights from them, that is a constant, which a bias can hold. Layers without a bias, and
-    convolutions by groups, are passed over.
+
+def stand_ins(module: nn.Module, *, layout: Layout, kept: Kept, inputs: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """SUB-7: how kept neurons stand in for pruned ones: names of the smaller module's parameters, and what each is higher by.
+
+    One forward pass of the whole module over `inputs`. What a layer receives from pruned neurons is taken for its best linear
+    estimate from the kept ones, over examples, places and steps: its weights from these and its bias can hold that. Layers
+    without a bias, and convolutions by groups, are passed over.
     """
-    means: dict[str, list[torch.Tensor]] = {}
+    received = _received(module, inputs)
+    parameters, tensors = dict(module.named_parameters()), {tensor.name: tensor for tensor in layout.tensors}
+    neurons = {layer.name: layer.neurons for layer in layout.layers}
+    out: dict[str, torch.Tensor] = {}
+    for name, seen in received.items():
+        recurrent = len(seen) > 1
+        sources = ("weight_ih_l0", "weight_hh_l0") if recurrent else ("weight",)
+        bias = f"{name}.{'bias_ih_l0' if recurrent else 'bias'}"
+        if bias not in parameters:
+            continue
+        for source, x in zip(sources, seen, strict=True):
+            tensor = tensors[f"{name}.{source}"]
+            to, origin = tensor.axes[0], tensor.axes[1]
+            if origin.layer is None or len(kept[origin.layer]) == neurons[origin.layer]:
+                continue
+            weights = parameters[tensor.name].detach()
+            if to.layer is not None:
+                weights = weights[torch.from_numpy(np.isin(layout.owners(to), kept[to.layer]))]
+            weights = weights.reshape(len(weights), neurons[origin.layer], -1)  # places, or a kernel's, last
+            held = torch.from_numpy(np.isin(np.arange(neurons[origin.layer]), kept[origin.layer]))
+            factors, rest = _estimate(x, held)
+            shape = (len(weights), -1, *(axis.size for axis in tensor.axes[2:]))
+            out[tensor.name] = torch.einsum("ogi,gk->oki", weights[:, ~held], factors).reshape(shape)
+            added = weights[:, ~held].sum(dim=2) @ rest
+            out[bias] = out[bias] + added if bias in out else added
+    return list(out.items())
+
+
+def _received(module: nn.Module, inputs: torch.Tensor) -> dict[str, list[torch.Tensor]]:
+    """What each layer is given, with neurons first: float32[n, ·]; an LSTM its own outputs besides."""
+    received: dict[str, list[torch.Tensor]] = {}
 
     def watch(name: str) -> Callable[..., None]:
         def hook(part: nn.Module, given: tuple[torch.Tensor, ...], result: object) -> None:
-            channels = 1 if isinstance(part, nn.Conv2d) else -1
             seen = [given[0]]
             if isinstance(part, nn.LSTM):
                 seen.append(cast("tuple[torch.Tensor, object]", result)[0])
-            means[name] = [x.movedim(channels, 0).flatten(1).mean(dim=1) for x in seen]
+            channels = 1 if isinstance(part, nn.Conv2d) else -1
+            received[name] = [x.movedim(channels, 0).flatten(1) for x in seen]
 
         return hook
 
-    watched = {
-        name: part
+    hooks = [
+        part.register_forward_hook(watch(name))
         for name, part in module.named_modules()
         if isinstance(part, nn.Linear | nn.LSTM) or (isinstance(part, nn.Conv2d) and part.groups == 1)
-    }
-    hooks = [part.register_forward_hook(watch(name)) for name, part in watched.items()]
+    ]
     mode = module.training
     try:
         with torch.no_grad():
@@ -72,27 +105,22 @@ def stand_ins(module: nn.Module, *, layout: Layout, kept: Kept, inputs: torch.Te
         module.train(mode)
         for hook in hooks:
             hook.remove()
-    parameters, tensors = dict(module.named_parameters()), {tensor.name: tensor for tensor in layout.tensors}
-    out: dict[str, torch.Tensor] = {}
-    for name, part in watched.items():
-        sources = ("weight_ih_l0", "weight_hh_l0") if isinstance(part, nn.LSTM) else ("weight",)
-        bias = f"{name}.bias_ih_l0" if isinstance(part, nn.LSTM) else f"{name}.bias"
-        if bias not in parameters or name not in means:
-            continue
-        for source, mean in zip(sources, means[name], strict=True):
-            tensor = tensors[f"{name}.{source}"]
-            to, origin = tensor.axes[0], tensor.axes[1]
-            if origin.layer is None:
-                continue
-            gone = torch.from_numpy(np.flatnonzero(~np.isin(layout.owners(origin), kept[origin.layer])))
-            weights = parameters[tensor.name].detach().index_select(1, gone).flatten(2 if len(tensor.axes) > 2 else 1)
-            if len(tensor.axes) > 2:
-                weights = weights.sum(dim=2)
-            added = weights @ mean[gone]
-            if to.layer is not None:
-                added = added[torch.from_numpy(np.flatnonzero(np.isin(layout.owners(to), kept[to.layer])))]
-            out[bias] = out[bias] + added if bias in out else added
-    return list(out.items())
+    return received
+
+
+def _estimate(x: torch.Tensor, held: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """SUB-7: factors float32[g, k] and constants float32[g] by which k held neurons give the best estimate of the g others.
+
+    `x` is what neurons gave, float32[n · places, ·], and `held`, bool[n], says which are held.
+    """
+    x = x.reshape(len(held), -1)
+    mean = x.mean(dim=1)
+    centred = x - mean[:, None]
+    own = (centred[held] @ centred[held].T).double()
+    own.diagonal().add_(RIDGE * float(own.diagonal().mean()) or 1.0)  # 1: if held neurons give the same, whatever comes
+    shared = (centred[held] @ centred[~held].T).double()
+    factors = torch.linalg.solve_ex(own, shared).result.T.float()  # which leaves NaN to whoever trains with it
+    return factors, mean[~held] - factors @ mean[held]
 
 
 def smaller(module: nn.Module, *, layout: Layout, kept: Kept) -> nn.Module:

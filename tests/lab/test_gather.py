@@ -127,7 +127,7 @@ def test_another_fleet_policy_or_version_of_the_same_name_gives_another_name(
     changed = attrs.evolve(clip, policy=attrs.evolve(clip.policy, margin=clip.policy.margin + 1))
     monkeypatch.setitem(methods.METHODS, "clip", changed)
     keys.append(key_of(config))
-    monkeypatch.setitem(methods.METHODS, "clip", attrs.evolve(changed, stands_in=not clip.stands_in))
+    monkeypatch.setitem(methods.METHODS, "clip", attrs.evolve(changed, estimates=not clip.estimates))
     keys.append(key_of(config))
     monkeypatch.setattr(gathering, "RESULTS_VERSION", gathering.RESULTS_VERSION + 1)
     keys.append(key_of(config))

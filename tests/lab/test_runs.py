@@ -89,10 +89,10 @@ def test_the_methods_are_those_of_the_specification() -> None:
 
 @pytest.mark.rule("LAB-1")
 def test_a_method_is_changed_field_by_field() -> None:
-    changed = method("clip-levels", [("margin", 7), ("mean", "dilute"), ("stands_in", True)])
+    changed = method("clip-levels", [("margin", 7), ("mean", "dilute"), ("estimates", True)])
     assert changed.policy == attrs.evolve(METHODS["clip-levels"].policy, margin=7, mean=Mean.DILUTE)
-    assert changed.stands_in
-    assert not METHODS["clip-levels"].stands_in
+    assert changed.estimates
+    assert not METHODS["clip-levels"].estimates
     config = tiny.config(method="clip-levels", changes=(("margin", 7),))
     assert config.params(10).policy.margin == 7
     assert RunConfig(**config.as_dict()) == config
