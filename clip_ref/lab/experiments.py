@@ -163,9 +163,9 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
 
 
 def _table(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
-    """All methods at n = 20; three of them, and the clock of all, at n = 10 and 50."""
+    """All methods at n = 20, first of all; three of them, and the clock of all, at n = 10 and 50."""
     out = []
-    for n in (20,) if quick else CLIENTS:
+    for n in (20,) if quick else sorted(CLIENTS, key=lambda n: n != 20):
         of_n = partial(make, clients=n, stragglers=n // 5)
         for at, seed in enumerate(seeds):
             trained: Sequence[str] = COMPARED if at < ALL_METHODS else JUDGED
@@ -425,6 +425,7 @@ def _counted(found: Rows) -> Rows:
 
 
 def _read_table(found: Rows) -> list[str]:
+    found = sorted(found, key=lambda row: row["clients"])
     counted = _counted(found)
     measured = [row for row in found if row["clock"] == Clock.MEASURED]
     blocks = [*_head(counted), *_tables(counted, ("task", "clients"), TIMES | ACCURACIES)]
