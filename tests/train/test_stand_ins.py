@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clip_ref.train.data import STAND_IN_PASSES, LocalTraining
+from clip_ref.train.data import STAND_IN_PASSES, LocalTraining, stand_in_examples
 from clip_ref.train.local import fit
 from clip_ref.train.models import build
 from clip_ref.train.smaller import flatten, load, smaller, stand_ins
@@ -316,6 +316,11 @@ def test_training_starts_from_what_stands_in_for_the_first_examples(examples: in
     want = fitted(attrs.evolve(one, module=raised), training, stand_in=False, examples=examples)
     np.testing.assert_allclose(found, want, atol=1e-5)
     assert len(found) == len(extract(model=flatten(module), layout=layout, kept=one.kept))
+
+
+def test_nobody_is_billed_for_more_examples_than_it_has() -> None:
+    asked = [(20, 5), (3, 1), (255, 1), (10**6, 3), (1, 1)]
+    assert [stand_in_examples(examples=m, epochs=e) for m, e in asked] == [20, 1, 63, 64, 1]
 
 
 @pytest.mark.parametrize("keep", [500, 750, 950])
