@@ -612,6 +612,23 @@ def _all_plots(
     return lambda found, records: {name: png for draw in draws for name, png in draw(found, records).items()}
 
 
+RULES_FOUND: Final = """\
+The paper's rule keeps neither figure: where slow devices have classes of their own it loses as much as neurons drawn at random
+do, and most of it on those classes. What was asked for is kept by `clip-rank`, which is `clip`, and every part of it counts:
+
+- *What a sub-model starts from.* One that just lacks neurons learns first to do without them, and that is what it sends. Where
+  kept neurons stand in for the others by an estimate ([SUB-7](submodel.md#SUB-7)), it starts near the whole model: compare with
+  `clip-rank estimates=False`.
+- *Whose mean.* Turns leave no neuron to the fast devices alone, and strata give what slow devices say of it their whole weight:
+  without strata (`holder_cap=1`), or without both (`clip-levels estimates=True`), the slow devices' classes fade.
+- *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere; ranking by change is the one
+  that keeps the accuracy on both partitions, so it stays. Drawing needs no history and is nearly as good.
+
+Leaving slow devices out is the fastest of all. Where everybody's classes are mixed it costs no more than a method that waits
+for them, and at the same time nothing here is better beyond its interval; where slow devices have classes of their own it is
+the worst of all. After twice as many rounds it is the same picture; where classes are mixed, `clip-rank` then misses what was
+asked for by a little."""
+
 EXPERIMENTS: Final = {
     experiment.name: experiment
     for experiment in (
@@ -628,6 +645,7 @@ EXPERIMENTS: Final = {
         Experiment(
             name="rules",
             title="Which neurons, and whose mean",
+            findings=RULES_FOUND,
             question="Which rule keeps the accuracy of `none`, overall and on the classes that only slow devices hold?",
             tasks=("mnist",),
             seeds=5,

@@ -44,7 +44,7 @@ class FitJob:
     """How much of each epoch's batches it trains on, 1 … 1000 ‰."""
 
     stand_in: bool = False
-    """Whether biases hold for the pruned neurons what they give on average."""
+    """Whether the kept neurons stand in for the pruned ones (SUB-7)."""
 
 
 _Call = tuple[str, Mapping[str, Any]]

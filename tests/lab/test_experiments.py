@@ -270,7 +270,7 @@ def test_findings_stand_on_the_page_of_full_runs_and_have_no_numbers_of_their_ow
     assert "\n\nWhat it showed.\n\n" in pages.page(experiment, about, [])
     assert "What it showed." not in pages.page(experiment, about | {"quick": True}, [])
     for each in EXPERIMENTS.values():
-        assert not re.search(r"\d", re.sub(r"`[^`]*`", "", each.findings)), each.name
+        assert not re.search(r"\d", re.sub(r"`[^`]*`|\[[A-Z]+-\d+\]\([^)]*\)", "", each.findings)), each.name
 
 
 @pytest.mark.rule("EXP-8")

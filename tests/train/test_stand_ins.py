@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clip_ref.errors import PreconditionError
 from clip_ref.layout import Kept, Layout, kept_count
-from clip_ref.submodel import extract
+from clip_ref.submodel import expand, extract
 from clip_ref.values import Floats
 
 pytest.importorskip("torch")
@@ -20,9 +20,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from clip_ref.train.data import STAND_IN_PASSES, LocalTraining, stand_in_examples
+from clip_ref.train.data import STAND_IN_PASSES, LocalTraining, load_task, stand_in_examples
 from clip_ref.train.local import fit
 from clip_ref.train.models import build
+from clip_ref.train.pool import FitJob, Pool
 from clip_ref.train.smaller import flatten, load, smaller, stand_ins
 from clip_ref.train.trace import layout_of
 
@@ -316,6 +317,29 @@ def test_training_starts_from_what_stands_in_for_the_first_examples(examples: in
     want = fitted(attrs.evolve(one, module=raised), training, stand_in=False, examples=examples)
     np.testing.assert_allclose(found, want, atol=1e-5)
     assert len(found) == len(extract(model=flatten(module), layout=layout, kept=one.kept))
+
+
+def test_a_trained_model_without_half_of_its_neurons_still_tells_digits_apart() -> None:
+    """With stand-ins, that is: a few rounds of real training, and then half of the neurons drawn at random, five times."""
+    with Pool("digits", clients=2, workers=0) as pool:
+        model, layout = pool.initial_model(seed=1), pool.layout
+        for seed in range(4):
+            model = model + pool.fit_many([FitJob(client=0, model=model, kept=layout.full(), seed=seed)])[0]
+        whole = pool.evaluate(model)
+        module = build("digits_cnn", seed=1)
+        load(module, model)
+        seen = load_task("digits").ordered[0][:32]
+        random = np.random.default_rng(1)
+        accuracies = []
+        for _ in range(5):
+            kept = {x.name: np.sort(random.permutation(x.neurons)[: x.neurons // 2]) for x in layout.layers}
+            one = Case(module, layout, kept, torch.tensor(seen))
+            narrow = [flatten(one.narrow(stand=stand)) for stand in (False, True)]
+            accuracies.append([pool.evaluate(expand(delta=flat, layout=layout, kept=kept)) for flat in narrow])
+    without, with_it = np.mean(accuracies, axis=0)
+    assert whole > 0.8
+    assert with_it > whole - 0.1
+    assert without < whole - 0.2
 
 
 def test_nobody_is_billed_for_more_examples_than_it_has() -> None:
