@@ -147,6 +147,17 @@ Design = Callable[[Make, Sequence[int], bool], list[RunConfig]]
 """Given that, the seeds, and whether it must be quick: all runs."""
 
 
+SLOW_DOWN: Final = 50
+"""On the digits devices are slower by so much: a fit of their small model then outweighs its transfers, as on real tasks."""
+
+
+def _fleet(task: str, name: str) -> str:
+    """The fleet of this name with devices that fit the task: `table` has real cores, the others' are slowed down by 50."""
+    if (task == "digits") == name.startswith("table"):
+        return f"{name}+slow_down:{SLOW_DOWN if task == 'digits' else 1}"
+    return name
+
+
 def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
     rounds, examples, every, partition = SHAPES[task]
     plain: dict[str, Any] = {
@@ -155,7 +166,7 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
         "method": "none",
         "partition": partition,
         "examples": examples,
-        "fleet": "table",
+        "fleet": _fleet(task, "table"),
         "rounds": QUICK_ROUNDS if quick else rounds,
         "evaluate_every": 1 if quick else every,
     }
@@ -230,11 +241,6 @@ LINKS: Final = ("net4g", "net3g", "net2g")
 """Fleets whose stragglers are slow in the network alone."""
 
 
-def _as_fast_as(make: Make, fleet: str) -> str:
-    """A fleet whose devices are slowed down to fit the digits, at the speed that they have for a larger task."""
-    return fleet if fleet.startswith("table") or make().task == "digits" else f"{fleet}+slow_down:1"
-
-
 ELIDED: Final = (0, 250, 500)
 """The shares of neurons that all leave out behind the slow ones, ‰; every fourth round is whole."""
 
@@ -249,8 +255,8 @@ def _network(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """
     aware = [("none", ()), ("clip", ()), ("clip", (("network_aware", False),))]
     names, shares = (LINKS[1:2], ELIDED[:2]) if quick else (LINKS, ELIDED)
-    net4g, net3g = (_as_fast_as(make, name) for name in LINKS[:2])
-    links = [_as_fast_as(make, name) for name in names]
+    net4g, net3g = (_fleet(make().task, name) for name in LINKS[:2])
+    links = [_fleet(make().task, name) for name in names]
     out = [make(fleet=link, method=name, changes=own, trained=False) for link in links for name, own in aware]
     elided = [(name, share) for name, _ in aware[:2] for share in shares]
     out += [
@@ -299,24 +305,22 @@ BREAKING: Final = (
 def _breaking(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Each fleet, without CLIP, with it, and without the slow."""
     return [
-        make(fleet=_as_fast_as(make, fleet), method=name, seed=seed)
+        make(fleet=_fleet(make().task, fleet), method=name, seed=seed)
         for seed in seeds
         for fleet in (BREAKING[:1] + BREAKING[4:6] if quick else BREAKING)
         for name in TRAINED_EVERYWHERE
     ]
 
 
-CHURN: Final = ("0", "0.1", "0.3", "0.5")
-"""The shares of the population that are absent."""
+CHURN: Final = ("", "+churn:0.1", "+churn:0.3", "+churn:0.5", "+median:3", "+churn:0.3+median:3")
+"""The shares of the population that are absent; and clients that declare the median of their last three times."""
 
 
 def _churn(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Who comes and goes, and links and processors that fluctuate: scores with gaps, and scores that need no history."""
     rules = ("none", "clip-paper", "clip-gaps", "clip-draw", "clip")
     fleets = [
-        f"table{f'+churn:{churn}' * (churn != '0')}+jitter:0.1/0.2{median}"
-        for churn in (("0.3",) if quick else CHURN)
-        for median in ("", "+median:3")
+        f"{_fleet(make().task, 'table')}+jitter:0.1/0.2{behaviour}" for behaviour in (CHURN[2::3] if quick else CHURN)
     ]
     return [make(fleet=fleet, method=name, seed=seed) for seed in seeds for fleet in fleets for name in rules]
 
