@@ -16,6 +16,7 @@ import attrs
 from clip_ref.errors import PreconditionError
 from clip_ref.lab.compare import Estimate, by, in_order, paired, percent, table, values
 from clip_ref.lab.federated import Clock, RunConfig
+from clip_ref.lab.findings import FINDINGS
 from clip_ref.lab.gather import Record
 
 Rows = Sequence[Mapping[str, Any]]
@@ -109,8 +110,10 @@ class Experiment:
     plots: Callable[[Rows, Mapping[str, Record]], dict[str, bytes]]
     """Its plots, by file name."""
 
-    findings: str = ""
-    """What the full runs showed, in words: the numbers stand in the tables below it."""
+    @property
+    def findings(self) -> str:
+        """What the full runs showed, in words: the numbers stand in the tables below it. Maybe nothing yet."""
+        return FINDINGS.get(self.name, "")
 
     def configs(self, options: Options) -> list[RunConfig]:
         """All of its runs; `PreconditionError` (EXP-7) if a task's data are not there."""
@@ -616,23 +619,6 @@ def _all_plots(
     return lambda found, records: {name: png for draw in draws for name, png in draw(found, records).items()}
 
 
-RULES_FOUND: Final = """\
-The paper's rule keeps neither figure: where slow devices have classes of their own it loses as much as neurons drawn at random
-do, and most of it on those classes. What was asked for is kept by `clip-rank`, which is `clip`, and every part of it counts:
-
-- *What a sub-model starts from.* One that just lacks neurons learns first to do without them, and that is what it sends. Where
-  kept neurons stand in for the others by an estimate ([SUB-7](submodel.md#SUB-7)), it starts near the whole model: compare with
-  `clip-rank estimates=False`.
-- *Whose mean.* Turns leave no neuron to the fast devices alone, and strata give what slow devices say of it their whole weight:
-  without strata (`holder_cap=1`), or without both (`clip-levels estimates=True`), the slow devices' classes fade.
-- *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere; ranking by change is the one
-  that keeps the accuracy on both partitions, so it stays. Drawing needs no history and is nearly as good.
-
-Leaving slow devices out is the fastest of all. Where everybody's classes are mixed it costs no more than a method that waits
-for them, and at the same time nothing here is better beyond its interval; where slow devices have classes of their own it is
-the worst of all. After twice as many rounds it is the same picture; where classes are mixed, `clip-rank` then misses what was
-asked for by a little."""
-
 EXPERIMENTS: Final = {
     experiment.name: experiment
     for experiment in (
@@ -649,7 +635,6 @@ EXPERIMENTS: Final = {
         Experiment(
             name="rules",
             title="Which neurons, and whose mean",
-            findings=RULES_FOUND,
             question="Which rule keeps the accuracy of `none`, overall and on the classes that only slow devices hold?",
             tasks=("mnist",),
             seeds=5,

@@ -1,0 +1,54 @@
+"""What the full runs showed, in words: Markdown that was written with the numbers at hand, and has none.   Spec: laboratory."""
+
+from typing import Final
+
+FINDINGS: Final = {
+    "table": """\
+On this fleet `clip` takes all that the bound allows from the first round that prunes, whatever the task and the number of
+clients: its rounds are shorter by more than the paper has at best, and the target is reached about as much sooner. At equal
+rounds it is the nearest to `none` of all methods that wait for everybody; random and prefix sub-models cost more, and so
+does the paper's rule, which on the deepest network loses about what the paper says of its worst case. `exclude` is faster
+still and loses little here, where everybody's data are alike; where they are not, see the next experiment. With most
+clients each has so few examples that two seeds tell little.
+
+By the measured clock fits of Fashion-MNIST's small network take a fraction of what is counted, so that transfers are nearly
+all of a round; and narrow layers take longer for a multiply-accumulate than wide ones. What is left to gain there is beyond
+the smallest keep level, and `clip` gets about half of it.""",
+    "rules": """\
+The paper's rule keeps neither figure: where slow devices have classes of their own it loses as much as neurons drawn at
+random do, and most of it on those classes. What was asked for is kept by `clip-rank`, which is `clip`, and every part of it
+counts:
+
+- *What a sub-model starts from.* One that just lacks neurons learns first to do without them, and that is what it sends.
+  Where kept neurons stand in for the others by an estimate ([SUB-7](submodel.md#SUB-7)), it starts near the whole model:
+  compare with `clip-rank estimates=False`.
+- *Whose mean.* Turns leave no neuron to the fast devices alone, and strata give what slow devices say of it their whole
+  weight: without strata (`holder_cap=1`), or without both (`clip-levels estimates=True`), the slow devices' classes fade.
+- *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere; ranking by change is the
+  one that keeps the accuracy on both partitions, so it stays. Drawing needs no history and is nearly as good.
+
+Leaving slow devices out is the fastest of all. Where everybody's classes are mixed it costs no more than a method that
+waits for them, and at the same time nothing here is better beyond its interval; where slow devices have classes of their
+own it is the worst of all. After twice as many rounds it is the same picture; where classes are mixed, `clip-rank` then
+misses what was asked for by a little.""",
+    "churn": """\
+Who was away lacks the model before this one. Under a rule that needs it such a client keeps everything, and the round ends
+when it does: the more come and go, the less is left of what `clip` saves. Two rules do without, and keep most of it at
+every share of absence: scores over the rounds that a client did see (`clip-gaps`), and neurons drawn at random
+(`clip-draw`), which has the turns, strata and stand-ins of `clip` and is what to use where clients come and go. What they
+lose, too, is that of stragglers without times of their own: whoever has just come does not know yet that it is slow.
+
+None of the rules loses accuracy by it, as far as intervals tell. A median of the last three times changes little where
+processors and links fluctuate as they do here.""",
+    "breaking": """\
+With half of the fleet slow `clip` still takes nearly all that the bound allows. With processors four times apart the
+smallest keep level is not small enough, and some of it is left; behind 2G nearly all is, for there it is the upload that
+takes long, and pruning does not shorten that: see elision in the experiment on slow networks.
+
+Lies about times cost time, and no accuracy that intervals would show. Clients that say they take longer push the slow ones
+out of the candidates, who are so many and no more: a few of them cost most of the gain, and as many as there are candidates
+all of it, while they prune themselves for nothing. Clients that say they take less matter if they are slow: then nobody
+sees that the round waits for them. Who lies is drawn by the seed, hence the wide intervals. Nothing here finds liars;
+`exclude`, which is told who is slow, is not fooled.""",
+}
+"""By the experiment's name."""
