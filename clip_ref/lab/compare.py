@@ -5,6 +5,7 @@ its difference to `none` within each group, and an interval over the seeds of th
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, Final
@@ -192,7 +193,12 @@ def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 def in_order(names: Iterable[str]) -> list[str]:
     """Methods in the order of every table, their variants behind them."""
     order = list(METHODS)
-    return sorted(dict.fromkeys(names), key=lambda name: (order.index(name.split()[0]), name.count(" "), name))
+
+    def key(name: str) -> tuple[int, int, list[tuple[int, str]]]:
+        by_number = [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", name)]
+        return order.index(name.split()[0]), name.count(" "), by_number
+
+    return sorted(dict.fromkeys(names), key=key)
 
 
 def values(found: Iterable[Mapping[str, Any]], key: str) -> Estimate | None:

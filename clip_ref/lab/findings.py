@@ -50,5 +50,15 @@ out of the candidates, who are so many and no more: a few of them cost most of t
 all of it, while they prune themselves for nothing. Clients that say they take less matter if they are slow: then nobody
 sees that the round waits for them. Who lies is drawn by the seed, hence the wide intervals. Nothing here finds liars;
 `exclude`, which is told who is slow, is not fooled.""",
+    "feedback": """\
+There is a loop. Where zeros drag the mean down (`mean=dilute`), a neuron that was pruned has hardly changed and is pruned
+again: nine times in ten, the more so the more of the fleet is slow. The holders' mean, by levels or by scaling, takes the
+zeros out and some of the loop with them; what is left is that the neurons which change least are the same ones from round
+to round. An age cap breaks it by force, a draw has none beyond chance. On the digits accuracy does not tell these apart;
+that turns and stand-ins keep most of it where half of the fleet is slow shows in `clip-rank`.""",
+    "threshold": """\
+On the digits more neurons lie below the pooled mean change than have to go, so from a threshold of that mean on none are
+slack, and higher thresholds change nothing. Below it the slack grows, and as it is drawn anew in every round, fewer neurons
+are pruned again. Accuracy does not tell the thresholds apart. On Shakespeare the sweep has not been run yet.""",
 }
 """By the experiment's name."""

@@ -166,6 +166,7 @@ def test_a_method_is_called_by_what_was_changed_of_it() -> None:
     assert group_of(changed) == group_of(record())
     names = ["clip", "none", "clip mean=dilute age_cap=4", "random", "clip age_cap=2"]
     assert in_order(names) == ["none", "random", "clip", "clip age_cap=2", "clip mean=dilute age_cap=4"]
+    assert in_order(["clip threshold=1000", "clip threshold=500"]) == ["clip threshold=500", "clip threshold=1000"]
     assert in_order(METHODS) == list(METHODS)
 
 
