@@ -583,10 +583,10 @@ def _bars(key: str, title: str, *along: str) -> Callable[[Rows, Mapping[str, Rec
         out = {}
         for (task,), mine in by([row for row in _counted(found) if row[key] is not None], "task").items():
             groups = {
-                "\n".join(str(part) for part in combination): {
+                "\n".join(str(part).replace("+", "\n+") for part in combination): {
                     name: values(same, key) for (name,), same in by(rows, "method").items()
                 }
-                for combination, rows in by(mine, *along).items()
+                for combination, rows in by(sorted(mine, key=lambda row: row["clients"]), *along).items()
             }
             out[f"{task}-{key.replace('_', '-')}.png"] = plots.bars(groups, label=title)
         return out

@@ -107,7 +107,7 @@ def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str) -> 
             color=COLOURS.get(name),
             error_kw={"linewidth": 0.8},
         )
-    axes.set_xticks(range(len(groups)), list(groups), fontsize=8)
+    axes.set_xticks(range(len(groups)), list(groups), fontsize=8 if len(groups) <= 6 else 6)
     axes.set_ylabel(label)
     axes.axhline(0, color="black", linewidth=0.6)
     axes.legend(frameon=False, fontsize=7, ncols=2)
