@@ -42,8 +42,8 @@ None of the rules loses accuracy by it, as far as intervals tell. A median of th
 processors and links fluctuate as they do here.""",
     "breaking": """\
 With half of the fleet slow `clip` still takes nearly all that the bound allows. With processors four times apart the
-smallest keep level is not small enough, and some of it is left; behind 2G nearly all is, for there it is the upload that
-takes long, and pruning does not shorten that: see elision in the experiment on slow networks.
+smallest keep level is not small enough, and some of it is left; behind the slowest network nearly all is, for there it is the
+upload that takes long, and pruning does not shorten that: see elision in the experiment on slow networks.
 
 Lies about times cost time, and no accuracy that intervals would show. Clients that say they take longer push the slow ones
 out of the candidates, who are so many and no more: a few of them cost most of the gain, and as many as there are candidates
