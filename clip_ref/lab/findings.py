@@ -60,5 +60,15 @@ that turns and stand-ins keep most of it where half of the fleet is slow shows i
 On the digits more neurons lie below the pooled mean change than have to go, so from a threshold of that mean on none are
 slack, and higher thresholds change nothing. Below it the slack grows, and as it is drawn anew in every round, fewer neurons
 are pruned again. Accuracy does not tell the thresholds apart. On Shakespeare the sweep has not been run yet.""",
+    "network": """\
+Behind the fast of the slow links over-pruning gets all that the bound allows, and a rule that looks at processors alone
+nothing, since nobody's is slow: the two differ by just that. The slower the link, the sooner it saturates: at the smallest
+keep level a fit has no more to give, and behind the slowest link nearly all of a round is transfer. There elision takes
+over, for a vector that everybody sends shorter takes less whoever sends it: half of the neurons left out in three rounds of
+four is worth more than a third of the time, with and without `clip`, and the two add up. Where fits outweigh transfers, as
+on Shakespeare behind the middle link, it is worth nothing, and on its own costs a little.
+
+Where it was trained, on the small task behind the middle link, it costs nothing that intervals would show, and the target
+is reached sooner with it; the smallest keep level costs `clip` more than elision does.""",
 }
 """By the experiment's name."""
