@@ -52,7 +52,7 @@ sees that the round waits for them. Who lies is drawn by the seed, hence the wid
 `exclude`, which is told who is slow, is not fooled.""",
     "feedback": """\
 There is a loop. Where zeros drag the mean down (`mean=dilute`), a neuron that was pruned has hardly changed and is pruned
-again: nine times in ten, the more so the more of the fleet is slow. The holders' mean, by levels or by scaling, takes the
+again nearly always, the more so the more of the fleet is slow. The holders' mean, by levels or by scaling, takes the
 zeros out and some of the loop with them; what is left is that the neurons which change least are the same ones from round
 to round. An age cap breaks it by force, a draw has none beyond chance. On the digits accuracy does not tell these apart;
 that turns and stand-ins keep most of it where half of the fleet is slow shows in `clip-rank`.""",
@@ -62,11 +62,12 @@ slack, and higher thresholds change nothing. Below it the slack grows, and as it
 are pruned again. Accuracy does not tell the thresholds apart. On Shakespeare the sweep has not been run yet.""",
     "network": """\
 Behind the fast of the slow links over-pruning gets all that the bound allows, and a rule that looks at processors alone
-nothing, since nobody's is slow: the two differ by just that. The slower the link, the sooner it saturates: at the smallest
-keep level a fit has no more to give, and behind the slowest link nearly all of a round is transfer. There elision takes
-over, for a vector that everybody sends shorter takes less whoever sends it: half of the neurons left out in three rounds of
-four is worth more than a third of the time, with and without `clip`, and the two add up. Where fits outweigh transfers, as
-on Shakespeare behind the middle link, it is worth nothing, and on its own costs a little.
+nothing, since nobody's is slow: the two differ by just that. (On Shakespeare it gets most of it: roles differ in size, and
+the largest are the stragglers.) The slower the link, the sooner it saturates: at the smallest keep level a fit has no more
+to give, and behind the slowest link nearly all of a round is transfer. There elision takes over, for a vector that
+everybody sends shorter takes less whoever sends it: half of the neurons left out in three rounds of four is worth more than
+a third of the time, with and without `clip`, and the two add up. Where fits outweigh transfers, as on Shakespeare behind
+the middle link, it is worth nothing, and on its own costs a little.
 
 Where it was trained, on the small task behind the middle link, it costs nothing that intervals would show, and the target
 is reached sooner with it; the smallest keep level costs `clip` more than elision does.""",
