@@ -4,12 +4,12 @@ from typing import Final
 
 FINDINGS: Final = {
     "table": """\
-On this fleet `clip` takes all that the bound allows from the first round that prunes, whatever the task and the number of
-clients: its rounds are shorter by more than the paper has at best, and the target is reached about as much sooner. At equal
-rounds it is the nearest to `none` of all methods that wait for everybody; random and prefix sub-models cost more, and so
-does the paper's rule, which on the deepest network loses about what the paper says of its worst case. `exclude` is faster
-still and loses little here, where everybody's data are alike; where they are not, see the next experiment. With most
-clients each has so few examples that two seeds tell little.
+On this fleet `clip` takes all that the bound allows from the first round that prunes, on both tasks that it was run on and
+for any number of clients: its rounds are shorter by more than the paper has at best, and the target is reached about as
+much sooner. At equal rounds it is the nearest to `none` of all methods that wait for everybody; random and prefix
+sub-models cost more, and so does the paper's rule, which on the deepest network loses about what the paper says of its
+worst case. `exclude` is faster still and loses little here, where everybody's data are alike; where they are not, see the
+next experiment. With most clients each has so few examples that two seeds tell little.
 
 By the measured clock fits of Fashion-MNIST's small network take a fraction of what is counted, so that transfers are nearly
 all of a round; and narrow layers take longer for a multiply-accumulate than wide ones. What is left to gain there is beyond
