@@ -54,12 +54,11 @@ TRAINED_EVERYWHERE: Final = ("none", "exclude", "clip")
 JUDGED: Final = ("none", "clip")
 """The methods whose difference in accuracy wants the most seeds."""
 
-ALL_METHODS: Final = 3
+SEEDS_OF_ALL: Final = 3
 """For so many seeds all methods are trained at n = 20; for the others those that are judged."""
 
-OTHER_SIZES: Final = 2
+SEEDS_AT_OTHER_N: Final = 2
 """For so many seeds those of `TRAINED_EVERYWHERE` are trained at n = 10 and 50."""
-
 
 MEASURED_ROUNDS: Final = 8
 """Of a run by the measured clock, which is there for its times alone."""
@@ -156,9 +155,8 @@ SLOW_DOWN: Final = 50
 
 def _fleet(task: str, name: str) -> str:
     """The fleet of this name with devices that fit the task: `table` has real cores, the others' are slowed down by 50."""
-    if (task == "digits") == name.startswith("table"):
-        return f"{name}+slow_down:{SLOW_DOWN if task == 'digits' else 1}"
-    return name
+    slowed, wanted = not name.startswith("table"), task == "digits"
+    return name if slowed == wanted else f"{name}+slow_down:{SLOW_DOWN if wanted else 1}"
 
 
 def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
@@ -182,15 +180,15 @@ def _table(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     for n in (20,) if quick else sorted(CLIENTS, key=lambda n: n != 20):
         of_n = partial(make, clients=n, stragglers=n // 5)
         for at, seed in enumerate(seeds):
-            trained: Sequence[str] = COMPARED if at < ALL_METHODS else JUDGED
+            trained: Sequence[str] = COMPARED if at < SEEDS_OF_ALL else JUDGED
             if n != 20:
-                trained = TRAINED_EVERYWHERE if at < OTHER_SIZES else ()
+                trained = TRAINED_EVERYWHERE if at < SEEDS_AT_OTHER_N else ()
             out += [of_n(method=name, seed=seed) for name in trained]
         if n != 20:
             out += [of_n(method=name, trained=False) for name in COMPARED if name not in TRAINED_EVERYWHERE]
     if not quick:
         watched = partial(make, clock=Clock.MEASURED, rounds=MEASURED_ROUNDS, evaluate_every=MEASURED_ROUNDS)
-        out += [watched(method=name, seed=seed) for seed in seeds[:ALL_METHODS] for name in JUDGED]
+        out += [watched(method=name, seed=seed) for seed in seeds[:SEEDS_OF_ALL] for name in JUDGED]
     return out
 
 
@@ -222,13 +220,13 @@ PARTS: Final[tuple[tuple[str, tuple[Change, ...]], ...]] = (
 LONGER: Final = ("none", "exclude", "clip-levels", "clip-rank")
 """Those that are also run for twice as many rounds, for fewer seeds."""
 
-FEWER: Final = 3
-"""How many seeds that is."""
+SEEDS_OF_PARTS: Final = 3
+"""For so many seeds the parts and the longer runs are had."""
 
 
 def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Every rule where slow devices hold most of two classes, and where everybody's classes are uneven; some for longer."""
-    partitions, fewer = ("devices:0.8",) if quick else ("devices:0.8", "dirichlet:0.3"), seeds[:FEWER]
+    partitions, fewer = ("devices:0.8",) if quick else ("devices:0.8", "dirichlet:0.3"), seeds[:SEEDS_OF_PARTS]
     out = [make(partition=p, method=name, seed=seed) for p in partitions for seed in seeds for name in RULES]
     out += [
         make(partition=p, method=m, changes=own, seed=seed) for seed in fewer for p in partitions for m, own in PARTS
@@ -242,7 +240,6 @@ def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
 
 LINKS: Final = ("net4g", "net3g", "net2g")
 """Fleets whose stragglers are slow in the network alone."""
-
 
 ELIDED: Final = (0, 250, 500)
 """The shares of neurons that all leave out behind the slow ones, ‰; every fourth round is whole."""
@@ -258,8 +255,9 @@ def _network(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """
     aware = [("none", ()), ("clip", ()), ("clip", (("network_aware", False),))]
     names, shares = (LINKS[1:2], ELIDED[:2]) if quick else (LINKS, ELIDED)
-    net4g, net3g = (_fleet(make().task, name) for name in LINKS[:2])
-    links = [_fleet(make().task, name) for name in names]
+    task = make().task
+    net4g, net3g = (_fleet(task, name) for name in LINKS[:2])
+    links = [_fleet(task, name) for name in names]
     out = [make(fleet=link, method=name, changes=own, trained=False) for link in links for name, own in aware]
     elided = [(name, share) for name, _ in aware[:2] for share in shares]
     out += [
@@ -269,7 +267,7 @@ def _network(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
         for name, e in elided
         if e
     ]
-    if make().task in SMALL:
+    if task in SMALL:
         shown = elided[:2] if quick else elided
         out += [make(fleet=net4g, method=name, changes=own, seed=seed) for seed in seeds for name, own in aware[:2]]
         out += [make(fleet=net3g, method=name, elide=e, seed=seed) for seed in seeds for name, e in shown]
@@ -307,8 +305,9 @@ BREAKING: Final = (
 
 def _breaking(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Each fleet, without CLIP, with it, and without the slow."""
+    task = make().task
     return [
-        make(fleet=_fleet(make().task, fleet), method=name, seed=seed)
+        make(fleet=_fleet(task, fleet), method=name, seed=seed)
         for seed in seeds
         for fleet in (BREAKING[:1] + BREAKING[4:6] if quick else BREAKING)
         for name in TRAINED_EVERYWHERE
@@ -322,9 +321,8 @@ CHURN: Final = ("", "+churn:0.1", "+churn:0.3", "+churn:0.5", "+median:3", "+chu
 def _churn(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """Who comes and goes, and links and processors that fluctuate: scores with gaps, and scores that need no history."""
     rules = ("none", "clip-paper", "clip-gaps", "clip-draw", "clip")
-    fleets = [
-        f"{_fleet(make().task, 'table')}+jitter:0.1/0.2{behaviour}" for behaviour in (CHURN[2::3] if quick else CHURN)
-    ]
+    table = _fleet(make().task, "table")
+    fleets = [f"{table}+jitter:0.1/0.2{behaviour}" for behaviour in (CHURN[2::3] if quick else CHURN)]
     return [make(fleet=fleet, method=name, seed=seed) for seed in seeds for fleet in fleets for name in rules]
 
 
@@ -342,8 +340,9 @@ FEEDBACK: Final[tuple[tuple[str, tuple[Change, ...]], ...]] = (
 
 def _feedback(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     """How much of what is pruned was pruned the round before, as more and more of the fleet is slow."""
+    task = make().task
     return [
-        make(fleet=f"compute+stragglers:{share}", method=name, changes=changes, seed=seed)
+        make(fleet=_fleet(task, f"compute+stragglers:{share}"), method=name, changes=changes, seed=seed)
         for seed in seeds
         for share in (("0.2",) if quick else ("0.2", "0.35", "0.5"))
         for name, changes in FEEDBACK
@@ -462,16 +461,16 @@ def _asked(found: Rows) -> str:
         clip = [row for row in mine if row["method"] == "clip"]
         share, cut, bound = (values(clip, k) for k in ("pruned_rounds_bound_share", "pruned_rounds_cut", "bound"))
         loss, sooner = paired(mine, "final_accuracy", "clip", "none"), values(clip, "to_target_shorter")
-        possible = bound is not None and bound.mean >= SOONER
+        soon = (
+            "cannot be" if bound is None or bound.mean < SOONER else _yes(sooner is not None and sooner.mean >= SOONER)
+        )
         body.append(
             [
                 f"`{task}`, {n}",
                 percent(cut),
                 "–" if share is None else f"{_yes(share.mean >= OF_BOUND)}, {percent(share)}",
                 _met(_kept(loss), loss),
-                "–"
-                if sooner is None
-                else f"{_yes(sooner.mean >= SOONER) if possible else 'cannot be'}, {percent(sooner)}",
+                "–" if sooner is None else f"{soon}, {percent(sooner)}",
             ]
         )
     head = [

@@ -496,7 +496,7 @@ class Run:
     def _fit(self, fleet: Fleet, client: int, keep: int, macs: int) -> Microseconds:
         """What training takes a client of this fleet: nominal work, its whole shard times the epochs.
 
-        And for a sub-model that has stand-ins what looking for them takes.
+        And what looking for stand-ins takes, for a sub-model that has them.
         """
         device = fleet.clients[client].device
         examples, epochs = self._nominal[client], self._training.epochs

@@ -1,6 +1,6 @@
 """Stand-ins: where pruned neurons follow from kept ones, the narrow module with them gives what the whole one does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_ref.errors import PreconditionError
-from clip_ref.layout import Kept, Layout, kept_count
+from clip_ref.layout import Axis, Kept, Layout, Tensor, kept_count
 from clip_ref.submodel import expand, extract
 from clip_ref.values import Floats
 
@@ -77,30 +77,35 @@ MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
 }
 
 
+def of_neurons(module: nn.Module, layout: Layout) -> Iterator[tuple[Tensor, Axis, str, torch.Tensor]]:
+    """What comes into the neurons that can be pruned: each tensor, its axis along them, their layer, and its values."""
+    parameters = dict(module.named_parameters())
+    for tensor in layout.tensors:
+        axis = tensor.axes[0]
+        if axis.layer is not None:
+            yield tensor, axis, axis.layer, parameters[tensor.name]
+
+
 def constant(module: nn.Module, layout: Layout, kept: Kept) -> None:
     """Pruned neurons lose all that comes in and keep a bias of their own, so that they give one number, whatever comes.
 
     A pruned LSTM unit forgets at once; and since its first step finds a state of 0, nothing recurs from it.
     """
-    parameters = dict(module.named_parameters())
     with torch.no_grad():
-        for tensor in layout.tensors:
-            axis, values = tensor.axes[0], parameters[tensor.name]
-            if axis.layer is None:
-                continue
-            gone = torch.from_numpy(~np.isin(layout.owners(axis), kept[axis.layer]))
+        for tensor, axis, layer, values in of_neurons(module, layout):
+            gone = torch.from_numpy(~np.isin(layout.owners(axis), kept[layer]))
             if len(tensor.axes) > 1:
                 values[gone] = 0.0
             elif "lstm" in type(module).__name__.lower() or "bias_" in tensor.name:
                 units = len(values) // 4
                 values[units : 2 * units][gone[units : 2 * units]] = -200.0
             if "weight_hh" in tensor.name:
-                values[:, torch.from_numpy(~np.isin(layout.owners(tensor.axes[1]), kept[axis.layer]))] = 0.0
+                values[:, torch.from_numpy(~np.isin(layout.owners(tensor.axes[1]), kept[layer]))] = 0.0
 
 
 @attrs.frozen
 class Case:
-    """A module whose pruned neurons are constant, and some examples."""
+    """A module whose pruned neurons follow from the others, what is kept of it, and some examples."""
 
     module: nn.Module
     layout: Layout
@@ -120,13 +125,9 @@ class Case:
 
 def copied(module: nn.Module, layout: Layout, kept: Kept) -> None:
     """Each pruned neuron becomes a copy of a kept one: in all that comes in, so that it gives the same, whatever comes."""
-    parameters = dict(module.named_parameters())
     with torch.no_grad():
-        for tensor in layout.tensors:
-            axis, values = tensor.axes[0], parameters[tensor.name]
-            if axis.layer is None:
-                continue
-            held, neurons = kept[axis.layer], next(x.neurons for x in layout.layers if x.name == axis.layer)
+        for _, axis, layer, values in of_neurons(module, layout):
+            held, neurons = kept[layer], next(x.neurons for x in layout.layers if x.name == layer)
             gone = np.setdiff1d(np.arange(neurons), held)
             for at, neuron in enumerate(gone):
                 for gate in range(axis.size // neurons):
