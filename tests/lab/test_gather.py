@@ -19,6 +19,7 @@ from clip_ref.lab import methods
 from clip_ref.lab.federated import Clock, RoundRow, Run, RunConfig, data_digest, passed
 from clip_ref.lab.gather import COLUMNS, Record, finished, gather, key_of, load, perform, processor
 from clip_ref.params import SecurityLevel
+from clip_ref.train.data import TRAINING
 from lab import tiny
 
 
@@ -73,6 +74,7 @@ def test_a_run_is_named_by_what_determines_it() -> None:
     found = json.loads(text)
     assert found["policy"]["margin"] == 7
     assert found["fleet_content"]["stragglers"] == list(config.load_fleet().stragglers)
+    assert found["training"] == {"optimiser": "adam", "lr": 0.003, "momentum": 0.0, "batch": 40, "epochs": 2}
     assert "data_dir" not in found
 
 
@@ -114,7 +116,7 @@ def test_any_field_gives_another_name_but_where_the_data_are() -> None:
 
 
 @pytest.mark.rule("EXP-1")
-def test_another_fleet_policy_or_version_of_the_same_name_gives_another_name(
+def test_another_fleet_policy_training_or_version_of_the_same_name_gives_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet = tmp_path / "fleet.json"
@@ -129,9 +131,11 @@ def test_another_fleet_policy_or_version_of_the_same_name_gives_another_name(
     keys.append(key_of(config))
     monkeypatch.setitem(methods.METHODS, "clip", attrs.evolve(changed, estimates=not clip.estimates))
     keys.append(key_of(config))
+    monkeypatch.setitem(TRAINING, config.task, attrs.evolve(TRAINING[config.task], batch=8))
+    keys.append(key_of(config))
     monkeypatch.setattr(gathering, "RESULTS_VERSION", gathering.RESULTS_VERSION + 1)
     keys.append(key_of(config))
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
 
 
 @pytest.mark.rule("EXP-3")
