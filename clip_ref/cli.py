@@ -651,7 +651,7 @@ def _lab(options: argparse.Namespace) -> int:
         _say(json.dumps(rows, indent=2))
     elif not options.quiet:
         _say(
-            f"{len(rows)} of {len(configs)} runs; written: {out / options.name}/page.md, rows.json, rows.csv and plots"
+            f"{len(records)} of {len(configs)} runs; written: {out / options.name}/page.md, rows.json, rows.csv and plots"
         )
     return _verdict(good, out / options.name)
 

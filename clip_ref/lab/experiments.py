@@ -211,9 +211,9 @@ RULES: Final = (
 """The rules that are compared, all from `clip-levels` on alternatives to the paper's: named before they were run."""
 
 PARTS: Final[tuple[tuple[str, tuple[Change, ...]], ...]] = (
-    ("clip-levels", (("estimates", True),)),
+    ("clip-levels", (("stand_in", True),)),
     ("clip-rank", (("holder_cap", 1),)),
-    ("clip-rank", (("estimates", False),)),
+    ("clip-rank", (("stand_in", False),)),
 )
 """What `clip-rank` is made of, for fewer seeds: without turns and strata; without strata; without neurons that stand in."""
 
@@ -222,6 +222,12 @@ LONGER: Final = ("none", "exclude", "clip-levels", "clip-rank")
 
 SEEDS_OF_PARTS: Final = 3
 """For so many seeds the parts and the longer runs are had."""
+
+CONFIRMED: Final = ("none", "exclude", "random", "ordered", "clip-rank")
+"""Those that are run once more for as many seeds again, on which nothing was decided: what was chosen, and its rivals."""
+
+DECIDED_ON: Final = 5
+"""The rules were found and chosen with the results of the seeds up to this one at hand."""
 
 
 def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
@@ -235,6 +241,8 @@ def _rules(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
         usual = make()
         longer = partial(make, rounds=2 * usual.rounds, evaluate_every=2 * usual.evaluate_every)
         out += [longer(partition=p, method=name, seed=seed) for seed in fewer for p in partitions for name in LONGER]
+        fresh = [DECIDED_ON + seed for seed in seeds]
+        out += [make(partition=p, method=name, seed=seed) for seed in fresh for p in partitions for name in CONFIRMED]
     return out
 
 

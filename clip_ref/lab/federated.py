@@ -156,7 +156,7 @@ class RunConfig:
             raise PreconditionError(rule="LAB-1", detail=f"a seed is 0 … 2^63 - 1, got {self.seed}")
         self._check_elision()
         load_task(self.source()).clients(self.population if self.clients > 0 else self.clients)
-        left = len(self.roster())
+        left = self.invited
         if left < 2:
             raise PreconditionError(
                 rule="LAB-1",
@@ -203,9 +203,11 @@ class RunConfig:
             slow=self.load_fleet().stragglers if self.partition.startswith("devices") else (),
         )
 
-    def roster(self, round: int = 1) -> list[ClientId]:
-        """LAB-8: who is invited to this round, ascending; in each round as many."""
-        return roster(self.load_fleet(), method=self.method, round=round)
+    @property
+    def invited(self) -> int:
+        """LAB-8: how many clients each round is one of."""
+        fleet = self.load_fleet()
+        return len(fleet.present(1, excluded=fleet.stragglers if find_method(self.method).excludes else ()))
 
     def params(self, clients: int) -> Params:
         """LAB-7: what the parties of the run agree on, `clients` of them."""
@@ -230,12 +232,6 @@ class RunConfig:
         """Every field, as JSON has it."""
         plain = attrs.asdict(self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v)
         return plain | {"changes": [list(change) for change in self.changes]}
-
-
-def roster(fleet: Fleet, *, method: str, round: int) -> list[ClientId]:
-    """LAB-8: whom `method` invites to this round, ascending: those present, or of the fast alone as many as they would be."""
-    excluded = fleet.stragglers if find_method(method).excludes else ()
-    return [ClientId(u) for u in fleet.present(round, excluded=excluded)]
 
 
 @attrs.frozen(kw_only=True)
@@ -411,17 +407,17 @@ class Run:
         """A run before its first round, from `initial` (float32[d]) or from the model that the seed draws."""
         self.config, self._pool = config, pool
         self.fleet = config.load_fleet()
-        self.params = config.params(len(config.roster()))
+        self.params = config.params(config.invited)
         self.layout: Layout = pool.layout
         task = load_task(config.source())
         self._training = task.training
-        hardened = self.params.hardened
-        excluded = self.fleet.stragglers if find_method(config.method).excludes else ()
-        members = [ClientId(u) for u in range(len(self.fleet.clients)) if u not in excluded]
-        self._identities = {u: SigningKey(self._draw("identity", u)) for u in members} if hardened else {}
-        self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
         self._examples = [len(labels) for _, labels in task.clients(config.population)]
         self._nominal = task.nominal(config.population)
+        self._method = find_method(config.method, config.changes)
+        self._excluded = self._slowest(len(self.fleet.stragglers)) if self._method.excludes else frozenset()
+        members = [ClientId(u) for u in range(len(self.fleet.clients)) if u not in self._excluded]
+        self._identities = {u: SigningKey(self._draw("identity", u)) for u in members} if self.params.hardened else {}
+        self.directory = Directory({u: identity_key(secret) for u, secret in self._identities.items()})
         model = pool.initial_model(seed=config.seed) if initial is None else initial
         self.state = State(self._draw("session")[:16], RoundNumber(1), model)
         self.rows: list[RoundRow] = []
@@ -429,7 +425,6 @@ class Run:
         self._memory: dict[ClientId, Memory] = {}
         self._holders: frozenset[ClientId] = frozenset()
         """Who was sent the history model: all others keep an older one, if any, that no round goes back to."""
-        self._method = find_method(config.method, config.changes)
         self._slow_classes: tuple[int, ...] = ()
         if config.partition.startswith("devices"):
             self._slow_classes = tuple(slow_classes(labels=task.ordered[1], seed=config.seed))
@@ -457,8 +452,18 @@ class Run:
 
     @property
     def roster(self) -> list[ClientId]:
-        """Who is invited to the next round, ascending."""
-        return roster(self.fleet, method=self.config.method, round=self.state.round)
+        """LAB-8: who is invited to the next round, ascending: those present, or of those not left out as many as they would be."""
+        return [ClientId(u) for u in self.fleet.present(self.state.round, excluded=self._excluded)]
+
+    def _slowest(self, count: int) -> frozenset[int]:
+        """LAB-8: the `count` clients that a whole round takes longest: to have the model, to train it and to send as much back."""
+        length, macs = 4 * self.layout.size, self.layout.macs()
+
+        def takes(client: int) -> Microseconds:
+            link = self.fleet.clients[client].network
+            return Microseconds(link.down(length=length) + self._fit(self.fleet, client, 1000, macs) + link.up(length=length))
+
+        return frozenset(sorted(range(len(self.fleet.clients)), key=lambda u: (-takes(u), u))[:count])
 
     def _draw(self, purpose: str, *ids: int) -> bytes:
         """32 bytes from the run's seed. A real client would take them from its operating system."""
@@ -502,7 +507,7 @@ class Run:
         examples, epochs = self._nominal[client], self._training.epochs
         looked_at = stand_in_examples(examples=examples, epochs=epochs)
         passes = STAND_IN_PASSES * looked_at / (TRAINING_PASSES * examples * epochs)
-        if keep == 1000 or not self._method.estimates:
+        if keep == 1000 or not self._method.stand_in:
             passes = Fraction(0)
         if self.config.clock is Clock.MEASURED:
             return measured_fit(
@@ -579,7 +584,7 @@ class Run:
                     kept=part.trained(a.kept),
                     seed=self._batch_seed(number, u),
                     share=shares[u],
-                    stand_in=self._method.estimates,
+                    stand_in=self._method.stand_in,
                 )
                 for u, a in assignments.items()
             ]

@@ -21,9 +21,9 @@ counts:
 
 - *What a sub-model starts from.* One that just lacks neurons learns first to do without them, and that is what it sends.
   Where kept neurons stand in for the others by an estimate ([SUB-7](submodel.md#SUB-7)), it starts near the whole model:
-  compare with `clip-rank estimates=False`.
+  compare with `clip-rank stand_in=False`.
 - *Whose mean.* Turns leave no neuron to the fast devices alone, and strata give what slow devices say of it their whole
-  weight: without strata (`holder_cap=1`), or without both (`clip-levels estimates=True`), the slow devices' classes fade.
+  weight: without strata (`holder_cap=1`), or without both (`clip-levels stand_in=True`), the slow devices' classes fade.
 - *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere; ranking by change is the
   one that keeps the accuracy on both partitions, so it stays. Drawing needs no history and is nearly as good.
 

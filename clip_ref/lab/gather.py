@@ -29,7 +29,7 @@ from clip_ref.lab.untrained import ClockPool
 from clip_ref.train.data import TRAINING
 from clip_ref.train.pool import Pool
 
-RESULTS_VERSION: Final = 1
+RESULTS_VERSION: Final = 2
 """Goes up whenever the same configuration would come to other results: then all runs are to be had again."""
 
 CHECKPOINT_SECONDS: Final = 30
@@ -133,7 +133,7 @@ def described(config: RunConfig) -> dict[str, Any]:
     chosen = method(config.method, config.changes)
     return plain | {
         "policy": json.loads(json.dumps(attrs.asdict(chosen.policy))),
-        "flags": [name for name in ("excludes", "shortens", "watches", "gaps", "estimates") if getattr(chosen, name)],
+        "flags": [name for name in ("excludes", "shortens", "watches", "gaps", "stand_in") if getattr(chosen, name)],
         "training": attrs.asdict(TRAINING[config.task]),
         "fleet_content": fleet_as_json(config.load_fleet()),
         "results_version": RESULTS_VERSION,

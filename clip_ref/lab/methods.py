@@ -43,7 +43,7 @@ class Method:
     gaps: bool = False
     """Whether a client that missed rounds scores over those that it saw."""
 
-    estimates: bool = False
+    stand_in: bool = False
     """Whether the kept neurons of a sub-model stand in for the pruned ones, by a linear estimate of them (SUB-7)."""
 
 
@@ -94,16 +94,16 @@ METHODS: Final = {
             "clip-rank",
             SPREAD,
             "the least changed, each block its own; stragglers stand in for each other, and kept neurons for pruned ones",
-            estimates=True,
+            stand_in=True,
         ),
-        Method("clip-size", attrs.evolve(SPREAD, score=Score.SIZE), "the smallest, likewise", estimates=True),
+        Method("clip-size", attrs.evolve(SPREAD, score=Score.SIZE), "the smallest, likewise", stand_in=True),
         Method(
             "clip-draw",
             attrs.evolve(SPREAD, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT),
             "neurons drawn at random in every round, likewise",
-            estimates=True,
+            stand_in=True,
         ),
-        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it: `clip-rank`", estimates=True),
+        Method("clip", HARDENED_POLICY, "CLIP as one should deploy it: `clip-rank`", stand_in=True),
     )
 }
 """The methods by name, in the order of every table."""
@@ -112,7 +112,7 @@ SHIPPED: Final = ("none", "random", "exclude", "clip-paper", "clip")
 """Those that the demo compares."""
 
 
-OWN: Final = ("estimates",)
+OWN: Final = ("stand_in",)
 """What can be changed of a method besides its policy."""
 
 

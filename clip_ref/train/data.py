@@ -65,7 +65,7 @@ class Tally:
         chosen = range(len(self.seen)) if classes is None else [c for c in classes if c < len(self.seen)]
         total = sum(self.seen[c] for c in chosen)
         if not total:
-            raise _refuse(f"the test has no example of the classes {sorted(chosen)}")
+            raise _refuse(f"the test has no example of the classes {sorted(chosen if classes is None else classes)}")
         return sum(self.right[c] for c in chosen) / total
 
 
@@ -181,7 +181,7 @@ class Task:
     def nominal(self, n: int) -> list[int]:
         """How many examples each of n clients would have if all were dealt: what it takes them to train is billed by these."""
         counts = [len(classes) for _, classes in self.clients(n)]
-        if self.users:
+        if self.users and self.dealt.name == "natural":
             return [len(classes) for _, classes in self.parts[:n]]
         return [max(1, count * self.total // sum(counts)) for count in counts]
 
@@ -275,12 +275,15 @@ def _directory(source: Source, what: str) -> Path:
 _Inputs = TypeVar("_Inputs", NDArray[np.float32], NDArray[np.uint8])
 
 
-def _fewer(part: tuple[_Inputs, NDArray[np.int64]], source: Source) -> tuple[_Inputs, NDArray[np.int64]]:
-    """At most as many examples as are asked for, in random order if not all."""
+def _fewer(
+    part: tuple[_Inputs, NDArray[np.int64]], source: Source, *, in_order: bool = False
+) -> tuple[_Inputs, NDArray[np.int64]]:
+    """At most as many examples as are asked for; if not all, drawn and in random order, or in their own."""
     inputs, classes = part
     if source.examples is None or source.examples >= len(classes):
         return part
     chosen = partition.shuffled(len(classes), seed=source.seed)[: source.examples]
+    chosen = np.sort(chosen) if in_order else chosen
     return inputs[chosen], classes[chosen]
 
 
@@ -321,14 +324,16 @@ def _mnist(source: Source) -> Task:
 
 def _by_users(source: Source, model: str, users: list[Part], test: Part, classes: int) -> Task:
     """A task whose training set has users: those with most examples first, ties in their own order."""
-    users = sorted(users, key=lambda part: -len(part[1]))
+    users = sorted((part for part in users if len(part[1])), key=lambda part: -len(part[1]))
+    if not users or not len(test[1]):
+        raise _refuse(f"{source.data_dir} has no example to {'learn' if not users else 'be tested'} on", rule="TRN-7")
     return Task(
         name=source.task,
         model=model,
         input_shape=test[0].shape[1:],
         classes=classes,
         parts=tuple(_part(x, y) for x, y in users),
-        ordered=_part(np.concatenate([x for x, _ in users]), np.concatenate([y for _, y in users])),
+        ordered=_joined(users, test[0].shape[1:]),
         test=test,
         total=sum(len(y) for _, y in users),
         training=TRAINING[source.task],
@@ -342,8 +347,13 @@ def _femnist(source: Source) -> Task:
     parts = []
     for users in formats.read_leaf(where):
         parts.append([_characters(user, where) for user in users])
-    test = _part(np.concatenate([x for x, _ in parts[1]]), np.concatenate([y for _, y in parts[1]]))
-    return _by_users(source, "femnist_cnn", parts[0], test, 62)
+    return _by_users(source, "femnist_cnn", parts[0], _joined(parts[1], (1, 28, 28)), 62)
+
+
+def _joined(parts: list[Part], shape: tuple[int, ...]) -> Part:
+    """All examples of these parts, whose inputs have this shape; maybe there is none."""
+    inputs = [np.empty((0, *shape), dtype=np.float32), *(x for x, _ in parts)]
+    return _part(np.concatenate(inputs), np.concatenate([np.empty(0, dtype=np.int64), *(y for _, y in parts)]))
 
 
 def _characters(user: formats.User, where: Path) -> Part:
@@ -354,6 +364,8 @@ def _characters(user: formats.User, where: Path) -> Part:
         raise _refuse(f"{where}: user {user.name} has no 28 × 28 pictures: {error}", rule="TRN-7") from None
     if len(inputs) != len(classes) or (classes < 0).any() or (classes > 61).any():
         raise _refuse(f"{where}: user {user.name} has classes that are not 0 … 61", rule="TRN-7")
+    if not ((inputs >= 0) & (inputs <= 1)).all():
+        raise _refuse(f"{where}: user {user.name} has pixels that are not 0 … 1", rule="TRN-7")
     return inputs, classes
 
 
@@ -387,8 +399,7 @@ def _shakespeare(source: Source) -> Task:
         ]
     if not users or not unseen:
         raise _refuse(f"{where} has no role with {5 * (STEPS + STRIDE)} characters", rule="TRN-7")
-    test = _part(np.concatenate([x for x, _ in unseen]), np.concatenate([y for _, y in unseen]))
-    return _by_users(source, "char_lstm", users, test, len(formats.SYMBOLS))
+    return _by_users(source, "char_lstm", users, _joined(unseen, (STEPS,)), len(formats.SYMBOLS))
 
 
 def _numbers(said: str) -> NDArray[np.int64]:
@@ -452,8 +463,9 @@ def load_task(source: Source | str) -> Task:
         raise _refuse(f"at least 1 example is needed, got {source.examples}", rule="TRN-8")
     dealt = Partition.parse(source.partition)
     task = _TASKS[source.task](source)
-    if source.task == "digits" and source.examples is not None:
-        task = attrs.evolve(task, ordered=_part(*_fewer(task.ordered, source)), parts=())
+    if source.examples is not None and (source.task == "digits" or (task.users and dealt.name != "natural")):
+        fewer = _fewer(task.ordered, source, in_order=True)
+        task = attrs.evolve(task, ordered=_part(*fewer), parts=() if source.task == "digits" else task.parts)
     if dealt.name == "natural" and not task.parts and source.task != "digits":
         dealt = Partition("iid")
     return attrs.evolve(task, dealt=dealt, seed=source.seed, slow=source.slow)

@@ -11,7 +11,7 @@ import re
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,17 +35,18 @@ def _refuse(file: object, detail: str) -> PreconditionError:
     return PreconditionError(rule="TRN-7", detail=f"{file}: {detail}")
 
 
-def _files(path: Path, wanted: str) -> Mapping[str, bytes]:
-    """Every file of a directory or of a tar archive, by its name alone."""
-    if path.is_dir():
-        return {file.name: file.read_bytes() for file in sorted(path.iterdir()) if file.is_file()}
-    if not path.is_file():
+def _files(path: Path, names: Collection[str], wanted: str) -> Mapping[str, bytes]:
+    """Those files of a directory or of a tar archive that have one of these names, by it."""
+    if not path.exists():
         raise _refuse(path, f"there is no such file or directory; {wanted}")
     try:
+        if path.is_dir():
+            return {name: (path / name).read_bytes() for name in names if (path / name).is_file()}
         with tarfile.open(path) as archive:
-            return {Path(m.name).name: _member(archive, m) for m in archive.getmembers() if m.isfile()}
+            members = [member for member in archive.getmembers() if member.isfile() and Path(member.name).name in names]
+            return {Path(member.name).name: _member(archive, member) for member in members}
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise _refuse(path, f"is neither a directory nor a whole tar archive ({error}); {wanted}") from None
+        raise _refuse(path, f"cannot be read, or is no whole tar archive ({error}); {wanted}") from None
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -64,10 +65,9 @@ def read_cifar10(path: Path) -> tuple[Images, Images]:
         "give the directory cifar-10-batches-py or cifar-10-batches-bin, or the archive cifar-10-python.tar.gz or "
         "cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html"
     )
-    files = _files(path, wanted)
     inner = path / "cifar-10-batches-py"
-    if path.is_dir() and inner.is_dir():
-        files = _files(inner, wanted)
+    names = {name + suffix for name in (*CIFAR_TRAIN, CIFAR_TEST) for suffix in ("", ".bin")}
+    files = _files(inner if inner.is_dir() else path, names, wanted)
     binary = f"{CIFAR_TEST}.bin" in files
     parts = []
     for name in (*CIFAR_TRAIN, CIFAR_TEST):
@@ -94,12 +94,14 @@ class _Plain(pickle.Unpickler):
 def _cifar_python(data: bytes, file: str) -> Images:
     try:
         batch = _Plain(io.BytesIO(data), encoding="bytes").load()
-        pixels, labels = batch[b"data"], np.array(batch[b"labels"], dtype=np.int64)
+        pixels, labels = batch[b"data"], np.array(batch[b"labels"])
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise _refuse(file, f"is no pickled batch of images: {error}") from None
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), _PIXELS):
         raise _refuse(file, f"must have data uint8[m, {_PIXELS}] and as many labels")
-    return _cifar_images(pixels, labels, file)
+    if labels.shape != (len(pixels),) or (len(labels) and labels.dtype.kind not in "iu"):
+        raise _refuse(file, f"must have labels int[m], got {labels.dtype}{list(labels.shape)}")
+    return _cifar_images(pixels, labels.astype(np.int64), file)
 
 
 def _cifar_binary(data: bytes, file: str) -> Images:
@@ -148,7 +150,9 @@ def read_mnist(path: Path) -> tuple[Images, Images]:
     for part in ("train", "t10k"):
         images, labels = (_idx_file(path, f"{part}-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))
         pixels, classes = read_idx(images), read_idx(labels)
-        if pixels.ndim != 3 or classes.shape != pixels.shape[:1]:
+        if pixels.shape[1:] != (28, 28) or pixels.ndim != 3:
+            raise _refuse(images, f"has images {list(pixels.shape)}; [m, 28, 28] are wanted")
+        if classes.shape != pixels.shape[:1]:
             raise _refuse(labels, f"has labels {list(classes.shape)} for images {list(pixels.shape)}")
         if not len(classes) or classes.max() > 9:
             raise _refuse(labels, "is empty" if not len(classes) else f"has a label {classes.max()}; they are 0 … 9")
@@ -189,7 +193,12 @@ def read_leaf(path: Path) -> tuple[list[User], list[User]]:
         files = sorted((path / part).glob("*.json"))
         if not files:
             raise _refuse(path / part, "has no JSON files; LEAF writes data/train/*.json and data/test/*.json")
-        users = {user.name: user for file in files for user in _leaf_users(file)}
+        users: dict[str, User] = {}
+        for file in files:
+            for user in _leaf_users(file):
+                if user.name in users:
+                    raise _refuse(file, f"has user {user.name}, who is in another file of {part}, too")
+                users[user.name] = user
         parts.append([users[name] for name in sorted(users)])
     return parts[0], parts[1]
 

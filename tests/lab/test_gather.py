@@ -129,7 +129,7 @@ def test_another_fleet_policy_training_or_version_of_the_same_name_gives_another
     changed = attrs.evolve(clip, policy=attrs.evolve(clip.policy, margin=clip.policy.margin + 1))
     monkeypatch.setitem(methods.METHODS, "clip", changed)
     keys.append(key_of(config))
-    monkeypatch.setitem(methods.METHODS, "clip", attrs.evolve(changed, estimates=not clip.estimates))
+    monkeypatch.setitem(methods.METHODS, "clip", attrs.evolve(changed, stand_in=not clip.stand_in))
     keys.append(key_of(config))
     monkeypatch.setitem(TRAINING, config.task, attrs.evolve(TRAINING[config.task], batch=8))
     keys.append(key_of(config))

@@ -40,7 +40,7 @@ from clip_ref.round import Server
 from clip_ref.round.cost import Leg
 from clip_ref.scores import invariant
 from clip_ref.sim.clock import Activity
-from clip_ref.train.data import load_task
+from clip_ref.train.data import Task, load_task
 from clip_ref.train.partition import slow_classes
 from clip_ref.values import ClientId
 from clip_ref.wire import kind_name
@@ -89,10 +89,10 @@ def test_the_methods_are_those_of_the_specification() -> None:
 
 @pytest.mark.rule("LAB-1")
 def test_a_method_is_changed_field_by_field() -> None:
-    changed = method("clip-levels", [("margin", 7), ("mean", "dilute"), ("estimates", True)])
+    changed = method("clip-levels", [("margin", 7), ("mean", "dilute"), ("stand_in", True)])
     assert changed.policy == attrs.evolve(METHODS["clip-levels"].policy, margin=7, mean=Mean.DILUTE)
-    assert changed.estimates
-    assert not METHODS["clip-levels"].estimates
+    assert changed.stand_in
+    assert not METHODS["clip-levels"].stand_in
     config = tiny.config(method="clip-levels", changes=(("margin", 7),))
     assert config.params(10).policy.margin == 7
     assert RunConfig(**config.as_dict()) == config
@@ -154,8 +154,8 @@ def test_what_cannot_be_run_is_refused(changes: dict[str, Any], problem: str) ->
 )
 def test_the_edges_of_what_can_be_run(changes: dict[str, Any]) -> None:
     config = tiny.config(**changes)
-    assert len(config.roster()) == config.clients - (config.method == "exclude")
-    assert config.params(len(config.roster())).security is config.security
+    assert config.invited == config.clients - (config.method == "exclude")
+    assert config.params(config.invited).security is config.security
 
 
 @given(st.integers(2, 50), st.data())
@@ -335,6 +335,20 @@ def test_exclude_leaves_the_slow_out(runs: Mapping[str, Run]) -> None:
     assert {span.client for span in run.timeline.spans} == set(run.roster)
     assert {row.survivors for row in runs["clip"].rows} == {10}
     assert summarise(run.rows).simulated_seconds < summarise(runs["clip"].rows).simulated_seconds
+
+
+@pytest.mark.rule("LAB-8")
+def test_exclude_leaves_out_those_that_take_longest_for_whatever_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times the examples outweigh the faster processor: as many as are slow, but not those with slow processors alone."""
+    slow = tiny.config(method="exclude").load_fleet().stragglers
+    busy = next(u for u in range(tiny.CLIENTS) if u not in slow)
+    counts = [30 + 300 * (u == busy) for u in range(tiny.CLIENTS)]
+    monkeypatch.setattr(Task, "nominal", lambda self, n: counts)
+    one = tiny.run(method="exclude", rounds=2)
+    out = set(range(tiny.CLIENTS)) - set(one.roster)
+    assert busy in out
+    assert out - {busy} < set(slow)
+    assert {row.survivors for row in one.rows} == {one.config.invited} == {tiny.CLIENTS - tiny.STRAGGLERS}
 
 
 @pytest.mark.rule("DDL-1", "DDL-2", "DDL-3", "CLK-5")

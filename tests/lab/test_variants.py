@@ -144,7 +144,7 @@ def test_nobody_else_shortens() -> None:
 def test_stand_ins_are_asked_for_and_billed() -> None:
     """A forward pass of the whole model and a quarter, over a quarter of what is trained on, at most 64."""
     run, seen = watched(3, method="clip-rank")
-    bare, without = watched(3, method="clip-rank", changes=(("estimates", False),))
+    bare, without = watched(3, method="clip-rank", changes=(("stand_in", False),))
     assert {job.stand_in for one in seen for job in one.jobs.values()} == {True}
     assert {job.stand_in for one in without for job in one.jobs.values()} == {False}
     macs, epochs = tiny.LAYOUT.macs(), 2

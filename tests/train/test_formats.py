@@ -127,6 +127,16 @@ BAD_CIFAR: dict[str, tuple[str, dict[str, bytes | None], str]] = {
         r"data_batch_5: must have data",
     ),
     "no labels": ("python", {"data_batch_5": pickle.dumps({b"data": 1})}, r"data_batch_5: is no pickled"),
+    "labels in columns": (
+        "python",
+        {"data_batch_5": pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [[1, 2]]})},
+        r"data_batch_5: must have labels int\[m\], got int64\[1, 2\]",
+    ),
+    "labels between classes": (
+        "python",
+        {"data_batch_5": pickle.dumps({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1.7, 2]})},
+        r"data_batch_5: must have labels int\[m\], got float64\[2\]",
+    ),
     "code": (
         "python",
         {"data_batch_5": pickle.dumps(Bomb())},
@@ -146,10 +156,27 @@ def test_a_bad_batch_is_refused_by_its_name(tmp_path: Path, name: str, capsys: p
 def test_a_cut_archive_and_a_wrong_path_are_refused(tmp_path: Path) -> None:
     archive = cifar(tmp_path, "binary tar")
     archive.write_bytes(archive.read_bytes()[:2000])
-    with pytest.raises(PreconditionError, match=r"TRN-7: .*neither a directory nor a whole tar archive"):
+    with pytest.raises(PreconditionError, match=r"TRN-7: .*cannot be read, or is no whole tar archive"):
         read_cifar10(archive)
     with pytest.raises(PreconditionError, match=r"TRN-7: .*no such file or directory; give"):
         read_cifar10(tmp_path / "none")
+
+
+def test_only_the_files_of_the_data_set_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that cannot be is refused."""
+    where = cifar(tmp_path, "binary")
+    (where / "film.mkv").write_bytes(b"large")
+    opened, real = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (opened.append(path.name), real(path))[1])
+    read_cifar10(where)
+    assert sorted(opened) == sorted(f"{name}.bin" for name in (*CIFAR_TRAIN, CIFAR_TEST))
+
+    def fail(path: Path) -> bytes:
+        raise PermissionError("permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(PreconditionError, match=r"TRN-7: .*cannot be read.*permission denied"):
+        read_cifar10(where)
 
 
 def idx(array: np.ndarray[Any, Any]) -> bytes:
@@ -207,6 +234,17 @@ def test_labels_must_fit_their_images(tmp_path: Path, classes: np.ndarray[Any, A
         read_mnist(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["train", "t10k"])
+@pytest.mark.parametrize("shape", [(6, 32, 32), (6, 28, 20), (6, 784)])
+def test_mnist_has_pictures_of_28_by_28(tmp_path: Path, part: str, shape: tuple[int, ...]) -> None:
+    for which in ("train", "t10k"):
+        pixels = np.zeros(shape, np.uint8) if which == part else PIXELS
+        (tmp_path / f"{which}-images-idx3-ubyte").write_bytes(idx(pixels))
+        (tmp_path / f"{which}-labels-idx1-ubyte").write_bytes(idx(CLASSES))
+    with pytest.raises(PreconditionError, match=rf"TRN-7: .*{part}-images-idx3-ubyte: has images \[6, .*28, 28\] are"):
+        read_mnist(tmp_path)
+
+
 def leaf(
     where: Path, users: dict[str, tuple[list[Any], list[Any]]], part: str = "train", file: str = "all.json"
 ) -> None:
@@ -249,6 +287,17 @@ def broken(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]
     return write
 
 
+def nobody(part: str) -> Callable[[Path], None]:
+    """Users without an example, and none at all."""
+
+    def write(where: Path) -> None:
+        leaf(where, {"w1": ([picture(1)], [1])})
+        leaf(where, {"w1": ([picture(1)], [1])}, part="test")
+        leaf(where, {"w1": ([], [])} if part == "train" else {}, part=part)
+
+    return write
+
+
 BAD_LEAF: dict[str, tuple[Callable[[Path], object], str]] = {
     "no files": (lambda where: (where / "train").mkdir(), "train: has no JSON files"),
     "not JSON": (lambda where: (where / "train" / "all.json").write_text("{"), "all.json: is not as LEAF writes it"),
@@ -261,6 +310,17 @@ BAD_LEAF: dict[str, tuple[Callable[[Path], object], str]] = {
     "class": (
         broken(lambda c: c["user_data"]["w1"]["y"].__setitem__(0, 62)),
         "user w1 has classes that are not 0 … 61",
+    ),
+    "bytes": (broken(lambda c: c["user_data"]["w1"]["x"][0].__setitem__(5, 255)), "user w1 has pixels that are not 0 … 1"),
+    "no number": (
+        broken(lambda c: c["user_data"]["w1"]["x"][0].__setitem__(5, float("nan"))),
+        "user w1 has pixels that are not 0 … 1",
+    ),
+    "nobody": (nobody("train"), "has no example to learn on"),
+    "no test": (nobody("test"), "has no example to be tested on"),
+    "in two files": (
+        lambda where: [leaf(where, {"w1": ([picture(1)], [1])}, file=file) for file in ("a.json", "b.json")],
+        "b.json: has user w1, who is in another file of train, too",
     ),
 }
 
@@ -352,3 +412,27 @@ def test_leaf_shakespeare_brings_its_own_windows(tmp_path: Path) -> None:
 def test_without_a_directory_it_says_what_is_wanted(task: str) -> None:
     with pytest.raises(PreconditionError, match=f"TRN-7: the task {task} needs --data-dir: "):
         load_task(Source(task=task))
+
+
+@pytest.mark.rule("TRN-8")
+@pytest.mark.parametrize("dealt", ["iid", "dirichlet:5"])
+def test_users_can_be_dealt_anew(tmp_path: Path, dealt: str) -> None:
+    """To more clients than there are users, as many examples as are asked for; work is billed by equal parts of all."""
+    leaf(tmp_path, {f"w{k}": ([picture(k)] * 2 * k, [k] * 2 * k) for k in range(1, 5)})
+    leaf(tmp_path, {"w1": ([picture(4)], [9])}, part="test")
+    task = load_task(Source(task="femnist", data_dir=str(tmp_path), partition=dealt, examples=12))
+    assert sum(len(y) for _, y in task.clients(6)) == 12
+    assert len(task.nominal(6)) == 6
+    if dealt == "iid":
+        assert task.nominal(6) == [3] * 6
+        assert len(set(np.concatenate([y for _, y in task.clients(6)]).tolist())) > 1
+    natural = load_task(Source(task="femnist", data_dir=str(tmp_path), examples=12))
+    assert [len(y) for _, y in natural.clients(3)] == [4, 4, 4]
+    assert natural.nominal(3) == [8, 6, 4]
+
+
+def test_leaf_of_shakespeare_without_an_example_is_refused(tmp_path: Path) -> None:
+    leaf(tmp_path, {"a": (["x" * STEPS], ["y"])})
+    leaf(tmp_path, {"a": ([], [])}, part="test")
+    with pytest.raises(PreconditionError, match="TRN-7: .*has no example to be tested on"):
+        load_task(Source(task="shakespeare", data_dir=str(tmp_path)))
