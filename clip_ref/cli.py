@@ -636,6 +636,7 @@ def _lab(options: argparse.Namespace) -> int:
     experiment = EXPERIMENTS[options.name]
     chosen = Options(quick=options.quick, seeds=options.seeds, data_dir=options.data_dir, tasks=options.tasks)
     configs = experiment.configs(chosen)
+    pages.written(out / experiment.name)  # if it is damaged, before anything runs
     total = sum(config.rounds for config in configs)
     with progress(title=f"lab {options.name}", total=total, quiet=options.quiet) as report:
         records = gather(
@@ -645,7 +646,7 @@ def _lab(options: argparse.Namespace) -> int:
             seconds=None if options.minutes is None else 60 * options.minutes,
             report=report,
         )
-    rows = pages.write(experiment, list(records.values()), configs=configs, options=chosen, out=out)
+    rows = pages.write(experiment, list(records.values()), options=chosen, out=out)
     good = all(row["checks"] for row in rows)
     if options.json:
         _say(json.dumps(rows, indent=2))

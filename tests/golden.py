@@ -19,6 +19,9 @@ from clip_ref.lab.gather import gather, key_of
 
 GOLDEN: Final = Path(__file__).with_name("lab") / "golden"
 
+MOST_SECONDS: Final = 120
+"""CPU time that an experiment's `--quick` may take at most: less than two minutes on one processor."""
+
 WITHIN: Final = 0.03
 """How far an accuracy may be from the one that is kept: its share of the test, so 0.03 is three points."""
 
@@ -90,7 +93,7 @@ def main() -> int:
             records = gather(every, runs=out / pages.RUNS, workers=options.workers, report=report)
         for name, experiment in EXPERIMENTS.items():
             mine = [records[key] for key in dict.fromkeys(map(key_of, configs[name]))]
-            found = summary(pages.write(experiment, mine, configs=configs[name], options=quick, out=out))
+            found = summary(pages.write(experiment, mine, options=quick, out=out))
             path = GOLDEN / f"{name}.json"
             if options.write:
                 path.parent.mkdir(exist_ok=True)
@@ -100,6 +103,9 @@ def main() -> int:
                 told = differences(kept=json.loads(path.read_text("utf-8")), found=found)
                 failed |= bool(told)
             cpu = sum(record.cpu_seconds for record in mine)
+            if cpu > MOST_SECONDS:
+                told.append(f"that is more than {MOST_SECONDS} s")
+                failed = True
             print(f"{name}: {len(mine)} runs, {cpu:.0f} s of CPU time; " + "\n  ".join(told or ["as kept"]))
         pages.report(out=out, site=out / "site")
     return int(failed)

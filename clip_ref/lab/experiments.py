@@ -121,7 +121,7 @@ class Experiment:
             unknown = [task for task in options.tasks if task not in SHAPES]
             if unknown:
                 raise PreconditionError(rule="EXP-7", detail=f"no task {unknown[0]!r}; there are {', '.join(SHAPES)}")
-            tasks = options.tasks
+            tasks = tuple(dict.fromkeys(options.tasks))
         seeds = range(1, (options.seeds or (1 if options.quick else self.seeds)) + 1)
         return [
             config
@@ -361,12 +361,9 @@ def _head(found: Rows) -> list[str]:
     """What the rows are of."""
     blocks = []
     for (task,), mine in by(found, "task").items():
-        seeds = sorted({row["seed"] for row in mine if row["trained"]})
-        rounds = sorted({row["rounds"] for row in mine})
-        blocks.append(
-            f"- `{task}`: {SIZES[task]}; {'/'.join(map(str, rounds))} rounds; "
-            f"{len(seeds)} seed{'s' * (len(seeds) != 1)} of what is trained."
-        )
+        rounds = "/".join(map(str, sorted({row["rounds"] for row in mine})))
+        examples = ", ".join(f"{count:,}" if count else "all" for count in {row["examples"]: None for row in mine})
+        blocks.append(f"- `{task}`: {WHAT[task].format(examples=examples)}; {rounds} rounds.")
     return ["\n".join(blocks)]
 
 
@@ -384,16 +381,21 @@ def _tables(found: Rows, keys: Sequence[str], columns: Mapping[str, Callable[[Ro
     return out
 
 
-NAMES: Final = {"clients": "n", "fleet": "fleet"}
+NAMES: Final = {"clients": "n"}
 
-SIZES: Final = {
-    "digits": "1,287 digits of ten writers, four writers unseen",
-    "cifar10": "the VGG of nine layers on 5,000 images of CIFAR-10 (JPEG copy), 10,000 unseen",
-    "mnist": "FEMNIST's CNN with ten outputs on 3,000 images of Fashion-MNIST, 10,000 unseen",
-    "femnist": "FEMNIST's CNN on LEAF's FEMNIST by writer",
-    "shakespeare": "two LSTM layers on 5,000 characters to be guessed, by role",
+WHAT: Final = {
+    "digits": "a small CNN on {examples} of the digits of ten writers, tested on four others",
+    "cifar10": "the VGG of nine layers on {examples} images of CIFAR-10, tested on its whole test set",
+    "mnist": "FEMNIST's CNN with ten outputs on {examples} images of Fashion-MNIST, tested on its whole test set",
+    "femnist": "FEMNIST's CNN on {examples} images of LEAF's FEMNIST, by writer",
+    "shakespeare": "two LSTM layers on {examples} characters of Shakespeare to be guessed, by role, tested on the roles' ends",
 }
-"""Each task as it is run here, in words."""
+"""Each task as it is run here, in words, from how many examples are dealt."""
+
+
+def _seeds(rows: Rows) -> str:
+    """How many seeds were trained."""
+    return str(len({row["seed"] for row in rows if row["trained"]}) or "–")
 
 
 def _share(key: str, *, signed: bool = False) -> Callable[[Rows], str]:
@@ -417,10 +419,23 @@ TIMES: Final = {
 }
 """What each run took."""
 
+
+def _never(rows: Rows) -> int:
+    """How many trained runs never came to the target that `none` came to."""
+    return sum(row["trained"] and row["target"] is not None and row["seconds_to_target"] is None for row in rows)
+
+
+def _sooner(rows: Rows) -> str:
+    """How much sooner the target is reached, and how many runs never do."""
+    never = _never(rows)
+    return _share("to_target_shorter")(rows) + (f" ({never} never)" if never else "")
+
+
 ACCURACIES: Final = {
+    "seeds": _seeds,
     "accuracy, %": _share("final_accuracy"),
     "to `none`, points": _share("difference", signed=True),
-    "to the target sooner, %": _share("to_target_shorter"),
+    "to the target sooner, %": _sooner,
 }
 """What each run came to."""
 
@@ -444,9 +459,11 @@ def _read_table(found: Rows) -> list[str]:
     measured = [row for row in found if row["clock"] == Clock.MEASURED]
     blocks = [*_head(counted), *_tables(counted, ("task", "clients"), TIMES | ACCURACIES)]
     if measured:
-        blocks += ["The same times by the measured clock: CPU time of really training each sub-model."]
+        blocks += [
+            f"Times by the measured clock, CPU time of really training each sub-model, of {MEASURED_ROUNDS} rounds:"
+        ]
         blocks += _tables(measured, ("task", "clients"), TIMES)
-    return [*blocks, "What was asked for of `clip`:", _asked(counted)]
+    return [*blocks, ASKED, _asked(counted)]
 
 
 NO_WORSE: Final = (0.005, 0.01)
@@ -461,24 +478,46 @@ OF_BOUND: Final = 0.95
 SOONER: Final = 0.2
 """And as useful as was hoped if the target is reached sooner by so much of the time, where the bound allows it."""
 
+ENOUGH: Final = 3
+"""Of fewer seeds nothing is judged."""
+
+ASKED: Final = (
+    "What was asked for of `clip`, the mean over seeds: accuracy is kept if it is at most "
+    f"{100 * NO_WORSE[0]:.1f} points below that of `none`, and less than {100 * NO_WORSE[1]:.0f} at the end of the interval. "
+    f"Of fewer than {ENOUGH} seeds nothing is judged."
+)
+
+
+def _verdict(found: Estimate | None, good: Callable[[Estimate], bool], *, signed: bool = False) -> str:
+    """Whether it is as good as was asked for, and what it is; not judged if there are too few seeds."""
+    if found is None:
+        return "–"
+    said = "open" if found.count < ENOUGH else "yes" if good(found) else "no"
+    return f"{said}, {percent(found, signed=signed)}"
+
+
+def _soon(rows: Rows) -> str:
+    """Whether the target is reached as much sooner as was asked for: by every run."""
+    bound, sooner, never = values(rows, "bound"), values(rows, "to_target_shorter"), _never(rows)
+    if bound is None or bound.mean < SOONER:
+        return f"cannot be, {percent(sooner)}"
+    if never:
+        return f"no, {never} of {never + (sooner.count if sooner else 0)} never"
+    return _verdict(sooner, lambda one: one.mean >= SOONER)
+
 
 def _asked(found: Rows) -> str:
-    """Whether `clip` does on the paper's fleet what was hoped, beside what the paper says of it."""
+    """Whether `clip` does on the fleet `table` what was hoped, beside what the paper says of it."""
     body = []
     for (task, n), mine in by(found, "task", "clients").items():
         clip = [row for row in mine if row["method"] == "clip"]
-        share, cut, bound = (values(clip, k) for k in ("pruned_rounds_bound_share", "pruned_rounds_cut", "bound"))
-        loss, sooner = paired(mine, "final_accuracy", "clip", "none"), values(clip, "to_target_shorter")
-        soon = (
-            "cannot be" if bound is None or bound.mean < SOONER else _yes(sooner is not None and sooner.mean >= SOONER)
-        )
         body.append(
             [
                 f"`{task}`, {n}",
-                percent(cut),
-                "–" if share is None else f"{_yes(share.mean >= OF_BOUND)}, {percent(share)}",
-                _met(_kept(loss), loss),
-                "–" if sooner is None else f"{soon}, {percent(sooner)}",
+                percent(values(clip, "pruned_rounds_cut")),
+                _verdict(values(clip, "pruned_rounds_bound_share"), lambda one: one.mean >= OF_BOUND),
+                _verdict(paired(mine, "final_accuracy", "clip", "none"), _kept, signed=True),
+                _soon(clip) if any(row["trained"] for row in clip) else "–",
             ]
         )
     head = [
@@ -491,13 +530,9 @@ def _asked(found: Rows) -> str:
     return table(head, body)
 
 
-def _yes(good: bool) -> str:
-    return "yes" if good else "no"
-
-
-def _kept(loss: Estimate | None) -> bool:
+def _kept(loss: Estimate) -> bool:
     """Whether what is lost against `none` is as little as was asked for."""
-    return loss is not None and loss.mean >= -NO_WORSE[0] and loss.low > -NO_WORSE[1]
+    return loss.mean >= -NO_WORSE[0] and loss.low > -NO_WORSE[1]
 
 
 RIVALS: Final = ("random", "ordered", "exclude")
@@ -506,46 +541,63 @@ RIVALS: Final = ("random", "ordered", "exclude")
 
 def _read_rules(found: Rows) -> list[str]:
     columns = {"simulated, s": TIMES["simulated, s"]} | ACCURACIES | SLOW
-    return [
-        *_head(found),
-        *_tables(found, ("task", "partition", "rounds"), columns),
-        "What was asked for:",
-        *_judged(found),
-    ]
+    parts = {fresh: [row for row in found if (row["seed"] > DECIDED_ON) is fresh] for fresh in (False, True)}
+    blocks = [*_head(found)]
+    for fresh, mine in parts.items():
+        if mine:
+            blocks += [FRESH] if fresh else []
+            blocks += _tables(mine, ("task", "partition", "rounds"), columns)
+            blocks += [ASKED_OF_RULES, *_judged(mine)]
+    return blocks
+
+
+def _first_of_rules(row: Mapping[str, Any]) -> bool:
+    """Of the seeds that all rules have, runs of the usual length: those of fewest rounds."""
+    return row["seed"] <= DECIDED_ON and row["rounds"] in (QUICK_ROUNDS, SHAPES[row["task"]][0])
+
+
+FRESH: Final = (
+    f"What was chosen, and its rivals, on seeds from {DECIDED_ON + 1} on, run once, after everything was decided:"
+)
+
+ASKED_OF_RULES: Final = (
+    ASKED.replace("`clip`", "each rule")
+    + f" The slow devices' classes are kept if the mean there is at most {100 * SLOW_WITHIN:.0f} points below. "
+    "A rule is ahead of another, or behind it, if the whole interval of the difference is, and else level with it."
+)
 
 
 def _judged(found: Rows) -> list[str]:
     """Whether each rule of CLIP's does what it was hoped to."""
     out = []
     for (task, partition, rounds), mine in by(found, "task", "partition", "rounds").items():
-        body = []
-        for name in in_order(row["method"] for row in mine if row["method"].startswith("clip")):
-            loss = paired(mine, "final_accuracy", name, "none")
-            slow = paired(mine, "slow_accuracy", name, "none")
-            rivals = {
-                rival: [paired(mine, key, name, rival) for key in ("budget_accuracy", "budget_slow_accuracy")]
-                for rival in RIVALS
-            }
-            better = [
-                f"{rival} {' / '.join(percent(gain, signed=True) for gain in gains if gain is not None)}"
-                for rival, gains in rivals.items()
-                if gains[0] is not None
+        names = [name for name in in_order(row["method"] for row in mine) if name.startswith("clip")]
+        body = [
+            [
+                f"`{name}`",
+                _verdict(paired(mine, "final_accuracy", name, "none"), _kept, signed=True),
+                _verdict(
+                    paired(mine, "slow_accuracy", name, "none"), lambda loss: loss.mean >= -SLOW_WITHIN, signed=True
+                ),
+                _against(mine, "budget_accuracy", name),
+                _against(mine, "budget_slow_accuracy", name),
             ]
-            body.append(
-                [
-                    f"`{name}`",
-                    _met(_kept(loss), loss),
-                    _met(slow is not None and slow.mean >= -SLOW_WITHIN, slow),
-                    "; ".join(better) or "–",
-                ]
-            )
-        head = ["rule", "accuracy kept", "slow classes kept", "at the same time, against (overall / slow classes)"]
+            for name in names
+        ]
+        head = ["rule", "accuracy kept", "slow classes kept", "at the same time", "at the same time, slow classes"]
         out += [f"Task `{task}`, partition `{partition}`, {rounds} rounds:", table(head, body)]
     return out
 
 
-def _met(good: bool, difference: Estimate | None) -> str:
-    return "–" if difference is None else f"{_yes(good)}, {percent(difference, signed=True)}"
+def _against(found: Rows, key: str, name: str) -> str:
+    """How a rule stands against each of its rivals."""
+    told = []
+    for rival in RIVALS:
+        gain = paired(found, key, name, rival)
+        if gain is not None:
+            stands = "ahead of" if gain.low > 0 else "behind" if gain.high < 0 else "level with"
+            told.append(f"{'open:' if gain.count < ENOUGH else stands} {rival} {percent(gain, signed=True)}")
+    return "; ".join(told) or "–"
 
 
 def _read_network(found: Rows) -> list[str]:
@@ -554,7 +606,7 @@ def _read_network(found: Rows) -> list[str]:
         *_head(found),
         "Times by the clock, nobody trained:",
         *_tables(timed, ("task", "fleet"), TIMES),
-        "What the keep levels cost:",
+        "What over-pruning and elision cost in accuracy:",
         *_tables(trained, ("task", "fleet"), ACCURACIES),
     ]
 
@@ -568,7 +620,7 @@ def _read_threshold(found: Rows) -> list[str]:
     return [*_head(found), *_tables(found, ("task",), columns | ACCURACIES)]
 
 
-def _read_breaking(found: Rows) -> list[str]:
+def _read_times_and_accuracies(found: Rows) -> list[str]:
     return [*_head(found), *_tables(found, ("task", "fleet"), TIMES | ACCURACIES)]
 
 
@@ -577,46 +629,70 @@ def _read_feedback(found: Rows) -> list[str]:
     return [*_head(found), *_tables(found, ("task", "fleet"), columns | ACCURACIES)]
 
 
-def _no_plots(found: Rows, records: Mapping[str, Record]) -> dict[str, bytes]:
-    return {}
+def _bars(
+    key: str, title: str, *along: str, scale: float = 100, among: Callable[[Mapping[str, Any]], bool] = lambda row: True
+) -> Callable[[Rows, Mapping[str, Record]], dict[str, bytes]]:
+    """One plot of this entry for each task: a group of bars for each combination of `along`, a bar for each method.
 
-
-def _bars(key: str, title: str, *along: str) -> Callable[[Rows, Mapping[str, Record]], dict[str, bytes]]:
-    """One plot of this entry for each task: a group of bars for each combination of `along`, a bar for each method."""
+    Of the rows `among` whom it is asked; there no seed of a method may be in a group twice.
+    """
 
     def draw(found: Rows, records: Mapping[str, Record]) -> dict[str, bytes]:
         from clip_ref.lab import plots
 
         out = {}
-        for (task,), mine in by([row for row in _counted(found) if row[key] is not None], "task").items():
-            groups = {
-                "\n".join(str(part).replace("+", "\n+") for part in combination): {
-                    name: values(same, key) for (name,), same in by(rows, "method").items()
+        shown = [row for row in _counted(found) if row[key] is not None and among(row)]
+        for (task,), mine in by(shown, "task").items():
+            groups = {}
+            for combination, rows in by(sorted(mine, key=lambda row: row["clients"]), *along).items():
+                methods = by(rows, "method")
+                for (name,), same in methods.items():
+                    assert len({(row["seed"], row["trained"]) for row in same}) == len(same), (key, combination, name)
+                groups[combination] = {
+                    name: _scaled(values(methods[(name,)], key), scale)
+                    for name in in_order(row["method"] for row in rows)
                 }
-                for combination, rows in by(sorted(mine, key=lambda row: row["clients"]), *along).items()
-            }
-            out[f"{task}-{key.replace('_', '-')}.png"] = plots.bars(groups, label=title)
+            words = _without_common([" ".join(map(str, combination)) for combination in groups])
+            out[f"{task}-{key.replace('_', '-')}.png"] = plots.bars(
+                dict(zip(words, groups.values(), strict=True)),
+                label=title,
+                across=", ".join(NAMES.get(each, each) for each in along),
+            )
         return out
 
     return draw
 
 
+def _scaled(found: Estimate | None, scale: float) -> Estimate | None:
+    return None if found is None else Estimate(scale * found.mean, scale * found.half, found.count)
+
+
+def _without_common(words: Sequence[str]) -> list[str]:
+    """Each in lines at its `+`, without those that all have."""
+    parts = [word.split("+") for word in words]
+    common = {part for part in parts[0][1:] if all(part in other for other in parts)} if len(parts) > 1 else set()
+    return ["\n+".join(part for k, part in enumerate(each) if not k or part not in common) for each in parts]
+
+
 def _curves(found: Rows, records: Mapping[str, Record]) -> dict[str, bytes]:
-    """Accuracy over simulated time at n = 20, the mean over seeds, a line for each method."""
+    """Accuracy over simulated time at n = 20, a line for each method: the mean over the seeds that all have."""
     from clip_ref.lab import plots
 
     out = {}
     for (task,), mine in by([r for r in _counted(found) if r["trained"] and r["clients"] == 20], "task").items():
+        methods = by(mine, "method")
+        shared = set.intersection(*({row["seed"] for row in same} for same in methods.values()))
         lines = {}
-        for (name,), same in by(mine, "method").items():
-            runs = [records[row["run"]].rounds for row in same]
+        for name in in_order(name for (name,) in methods):
+            runs = [records[row["run"]].rounds for row in methods[(name,)] if row["seed"] in shared]
             seconds = accumulate(fmean(each) for each in zip(*(r["round_seconds"] for r in runs), strict=True))
             accuracies = [
                 None if None in each else fmean(each) for each in zip(*(r["accuracy"] for r in runs), strict=True)
             ]
-            points = [(s, a) for s, a in zip(seconds, accuracies, strict=True) if a is not None]
-            lines[name] = points
-        out[f"{task}-curves.png"] = plots.lines(lines, across="simulated time, s", up="accuracy, %")
+            lines[name] = [(s, a) for s, a in zip(seconds, accuracies, strict=True) if a is not None]
+        if shared:
+            title = f"accuracy, %, mean of {len(shared)} seed{'s' * (len(shared) != 1)}"
+            out[f"{task}-curves.png"] = plots.lines(lines, across="simulated time, s", up=title)
     return out
 
 
@@ -637,7 +713,7 @@ EXPERIMENTS: Final = {
             seeds=5,
             design=_table,
             read=_read_table,
-            plots=_all_plots(_bars("shorter", "shorter than none", "clients"), _curves),
+            plots=_all_plots(_bars("shorter", "shorter than `none`, %", "clients"), _curves),
         ),
         Experiment(
             name="rules",
@@ -648,8 +724,10 @@ EXPERIMENTS: Final = {
             design=_rules,
             read=_read_rules,
             plots=_all_plots(
-                _bars("difference", "accuracy less that of none", "partition"),
-                _bars("slow_difference", "the same on the slow devices' own classes", "partition"),
+                _bars("difference", "accuracy to `none`, points", "partition", among=_first_of_rules),
+                _bars(
+                    "slow_difference", "slow devices' classes, to `none`, points", "partition", among=_first_of_rules
+                ),
             ),
         ),
         Experiment(
@@ -660,7 +738,7 @@ EXPERIMENTS: Final = {
             seeds=3,
             design=_network,
             read=_read_network,
-            plots=_bars("bound_share", "share of the bound", "fleet"),
+            plots=_bars("bound_share", "of the bound, %", "fleet"),
         ),
         Experiment(
             name="threshold",
@@ -670,7 +748,7 @@ EXPERIMENTS: Final = {
             seeds=3,
             design=_threshold,
             read=_read_threshold,
-            plots=_bars("slack_neurons", "slack neurons a round", "task"),
+            plots=_bars("slack_neurons", "slack neurons, mean of all rounds", "task", scale=1),
         ),
         Experiment(
             name="breaking",
@@ -679,8 +757,8 @@ EXPERIMENTS: Final = {
             tasks=("digits",),
             seeds=3,
             design=_breaking,
-            read=_read_breaking,
-            plots=_bars("bound_share", "share of the bound", "fleet"),
+            read=_read_times_and_accuracies,
+            plots=_bars("bound_share", "of the bound, %", "fleet"),
         ),
         Experiment(
             name="churn",
@@ -689,9 +767,10 @@ EXPERIMENTS: Final = {
             tasks=("digits",),
             seeds=3,
             design=_churn,
-            read=_read_breaking,
+            read=_read_times_and_accuracies,
             plots=_all_plots(
-                _bars("pruned_rounds_cut", "pruned rounds shorter", "fleet"), _bars("difference", "to none", "fleet")
+                _bars("pruned_rounds_cut", "pruned rounds shorter, %", "fleet"),
+                _bars("difference", "accuracy to `none`, points", "fleet"),
             ),
         ),
         Experiment(
@@ -702,7 +781,7 @@ EXPERIMENTS: Final = {
             seeds=3,
             design=_feedback,
             read=_read_feedback,
-            plots=_bars("pruned_again", "pruned again the next round", "fleet"),
+            plots=_bars("pruned_again", "pruned the round before, too, %", "fleet"),
         ),
     )
 }

@@ -180,8 +180,8 @@ class RunConfig:
 
     @property
     def lengths(self) -> int:
-        """How many lengths masked inputs have in the course of the run: one, or that of whole rounds and of the others."""
-        return 2 if self.elide and self.rounds >= self.full_every else 1
+        """How many lengths masked inputs have in the course of the run."""
+        return lengths_of(elide=self.elide, full_every=self.full_every, rounds=self.rounds)
 
     def load_fleet(self) -> Fleet:
         """Who has which device and network, and how that changes."""
@@ -232,6 +232,11 @@ class RunConfig:
         """Every field, as JSON has it."""
         plain = attrs.asdict(self, value_serializer=lambda _, __, v: v.value if isinstance(v, StrEnum) else v)
         return plain | {"changes": [list(change) for change in self.changes]}
+
+
+def lengths_of(*, elide: int, full_every: int, rounds: int) -> int:
+    """How many lengths masked inputs have in so many rounds: one, or that of whole rounds and of the others (ELI-1)."""
+    return 2 if elide and rounds >= full_every else 1
 
 
 @attrs.frozen(kw_only=True)
@@ -452,16 +457,18 @@ class Run:
 
     @property
     def roster(self) -> list[ClientId]:
-        """LAB-8: who is invited to the next round, ascending: those present, or of those not left out as many as they would be."""
+        """LAB-8: who is invited to the next round, ascending: those present, or of those not left out as many."""
         return [ClientId(u) for u in self.fleet.present(self.state.round, excluded=self._excluded)]
 
     def _slowest(self, count: int) -> frozenset[int]:
-        """LAB-8: the `count` clients that a whole round takes longest: to have the model, to train it and to send as much back."""
+        """LAB-8: the `count` clients that a whole round takes longest: to have the model, train it, send as much."""
         length, macs = 4 * self.layout.size, self.layout.macs()
 
         def takes(client: int) -> Microseconds:
             link = self.fleet.clients[client].network
-            return Microseconds(link.down(length=length) + self._fit(self.fleet, client, 1000, macs) + link.up(length=length))
+            return Microseconds(
+                link.down(length=length) + self._fit(self.fleet, client, 1000, macs) + link.up(length=length)
+            )
 
         return frozenset(sorted(range(len(self.fleet.clients)), key=lambda u: (-takes(u), u))[:count])
 
@@ -815,10 +822,16 @@ class Run:
             scales=dict.fromkeys(among, (top, holding)),
         )
 
+    def _determined(self) -> Any:
+        """What names stand for: the method's policy and how clients train, as JSON has them."""
+        method = attrs.asdict(self._method, filter=attrs.filters.exclude("name", "summary"))
+        return json.loads(json.dumps([method, attrs.asdict(self._training)]))
+
     def save(self, path: Path) -> None:
         """LAB-4: write everything that the next round depends on, in one file that appears whole or not at all."""
         header = {
             "config": self.config.as_dict(),
+            "method": self._determined(),
             "fleet": fleet_as_json(self.fleet),
             "round": self.state.round,
             "target": self.state.target,
@@ -883,7 +896,7 @@ class Run:
             pruned = header["pruned"]
             seconds_at = {int(keep): seconds for keep, seconds in header["seconds_at"].items()}
             next_round, fleet, target = RoundNumber(header["round"]), header["fleet"], header["target"]
-            data = header["data"]
+            data, determined = header["data"], header["method"]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise PreconditionError(
                 rule="LAB-5",
@@ -894,6 +907,11 @@ class Run:
             changes = ", ".join(f"{key} {have.get(key)!r}, not {want[key]!r}" for key in differ)
             raise PreconditionError(rule="LAB-5", detail=f"{path} belongs to another run: it has {changes}")
         run = cls(config=config, pool=pool, initial=model)
+        if determined != run._determined():
+            raise PreconditionError(
+                rule="LAB-5",
+                detail=f"{path} belongs to another run: `{config.method}`, or how clients train, was another when it began",
+            )
         if fleet != fleet_as_json(run.fleet):
             raise PreconditionError(
                 rule="LAB-5",

@@ -26,7 +26,7 @@ from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.lab.federated import RoundRow, Run, RunConfig, checks, data_digest, fleet_as_json, write_whole
 from clip_ref.lab.methods import method
 from clip_ref.lab.untrained import ClockPool
-from clip_ref.train.data import TRAINING
+from clip_ref.train.data import TRAINING, Source
 from clip_ref.train.pool import Pool
 
 RESULTS_VERSION: Final = 2
@@ -164,9 +164,20 @@ def load(path: Path) -> Record:
 
 
 def finished(configs: Sequence[RunConfig], *, runs: Path) -> dict[str, Record]:
-    """Those of `configs` that have been run, by key."""
-    keys = {key_of(config) for config in configs}
-    return {key: load(runs / f"{key}.json") for key in sorted(keys) if (runs / f"{key}.json").exists()}
+    """Those of `configs` that have been run, by key; `PreconditionError` (EXP-3) for one that was run on other data."""
+    wanted = {key_of(config): config for config in configs}
+    found = {key: load(runs / f"{key}.json") for key in wanted if (runs / f"{key}.json").exists()}
+    digests: dict[Source, str] = {}
+    for key, record in found.items():
+        source = wanted[key].source()
+        if source not in digests:
+            digests[source] = data_digest(wanted[key])
+        if record.data != digests[source]:
+            raise PreconditionError(
+                rule="EXP-3",
+                detail=f"{runs / key}.json was run on other data than there are now; take another --out for these",
+            )
+    return found
 
 
 def processor() -> str:
@@ -175,7 +186,7 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    fields = dict(line.split("\t: ", 1) for line in lines if "\t: " in line.replace("\t\t", "\t"))
+    fields = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
     found = {name.strip(): value for name, value in fields.items()}
     name, family, model = (found.get(field, "?") for field in ("model name", "cpu family", "model"))
     return f"{name}, family {family}, model {model}, {os.cpu_count()} cores"
@@ -250,6 +261,17 @@ def _work(connection: Connection, runs: Path) -> None:
         connection.send((key, config.rounds, None))
 
 
+def _ended() -> ClipError:
+    return ClipError(rule="EXP-2", detail="a process ended before its run was finished; is memory short?")
+
+
+def _send(connection: Connection, config: RunConfig | None) -> None:
+    try:
+        connection.send(config)
+    except OSError:
+        raise _ended() from None
+
+
 def gather(
     configs: Sequence[RunConfig],
     *,
@@ -284,7 +306,7 @@ def gather(
             process.start()
             theirs.close()
             processes[ours] = process
-            ours.send(todo.popleft())
+            _send(ours, todo.popleft())
         busy = set(processes)
         while busy:
             left = None if seconds is None else started + seconds - time.monotonic()
@@ -295,9 +317,7 @@ def gather(
                 try:
                     told = cast("Told | ClipError", connection.recv())
                 except (EOFError, OSError):
-                    raise ClipError(
-                        rule="EXP-2", detail="a process ended before its run was finished; is memory short?"
-                    ) from None
+                    raise _ended() from None
                 if isinstance(told, ClipError):
                     raise told
                 key, _, row = told
@@ -306,10 +326,9 @@ def gather(
                     report(f"{names[key]}, round {row.round}{accuracy}")
                     continue
                 done[key] = load(runs / f"{key}.json")
-                if todo:
-                    connection.send(todo.popleft())
-                else:
-                    connection.send(None)
+                following = todo.popleft() if todo else None
+                _send(connection, following)
+                if following is None:
                     busy.discard(connection)
     finally:
         for connection, process in processes.items():

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from clip_ref.errors import PreconditionError
 from clip_ref.lab.compare import rows
-from clip_ref.lab.experiments import EXPERIMENTS, Experiment, Options
-from clip_ref.lab.federated import RunConfig, write_whole
+from clip_ref.lab.experiments import EXPERIMENTS, FOLDERS, Experiment, Options
+from clip_ref.lab.federated import write_whole
 from clip_ref.lab.gather import Record, load
 
 RUNS: Final = "runs"
@@ -19,18 +21,18 @@ RUNS: Final = "runs"
 
 PAGE: Final = "page.md"
 
+ROWS: Final = "rows.json"
 
-def write(
-    experiment: Experiment, records: Sequence[Record], *, configs: Sequence[RunConfig], options: Options, out: Path
-) -> list[dict[str, Any]]:
+
+def write(experiment: Experiment, records: Sequence[Record], *, options: Options, out: Path) -> list[dict[str, Any]]:
     """EXP-7: rows.json, rows.csv, page.md and the plots of one experiment, each whole or not at all; returns the rows.
 
-    `configs` are all runs that were asked for, those that are not finished among them. What was written before of tasks that
-    were not asked for this time stays.
+    `options` are those that the records were asked for with. What was written before of tasks that were not asked for this time
+    stays.
     """
     where = out / experiment.name
-    designed = dict(Counter(config.task for config in configs))
-    before = _before(where / "rows.json", quick=options.quick)
+    designed = dict(Counter(config.task for config in experiment.configs(attrs.evolve(options, seeds=None))))
+    before = written(where, quick=options.quick)
     kept = [row["run"] for row in before.get("rows", []) if row["task"] not in designed]
     records = [*(load(out / RUNS / f"{key}.json") for key in dict.fromkeys(kept)), *records]
     found = rows(records)
@@ -44,19 +46,30 @@ def write(
         "cpu_seconds": round(sum(record.cpu_seconds for record in records)),
         "rows": found,
     }
-    write_whole(where / "rows.json", (json.dumps(about, indent=1) + "\n").encode())
+    write_whole(where / ROWS, (json.dumps(about, indent=1) + "\n").encode())
     write_whole(where / "rows.csv", as_csv(found).encode())
     pictures = _draw(experiment, found, {record.key: record for record in records}, where)
     write_whole(where / PAGE, page(experiment, about, pictures).encode())
     return found
 
 
-def _before(path: Path, *, quick: bool) -> dict[str, Any]:
-    """What an earlier sitting wrote, if it was as quick."""
+def written(where: Path, *, quick: bool | None = None) -> dict[str, Any]:
+    """What earlier sittings wrote of an experiment in its directory, if they were as quick; maybe nothing.
+
+    Raises `PreconditionError` (EXP-8) for a file that is damaged.
+    """
+    path = where / ROWS
     if not path.exists():
         return {}
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found if found["quick"] == quick else {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        told = [(row["run"], row["task"]) for row in found["rows"]]
+        whole = isinstance(found["designed"], dict) and all(isinstance(word, str) for row in told for word in row)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PreconditionError(rule="EXP-8", detail=f"{path} is damaged: {error}; remove it and ask again") from None
+    if not whole:
+        raise PreconditionError(rule="EXP-8", detail=f"{path} is not as it was written; remove it and ask again")
+    return found if quick in (None, found["quick"]) else {}
 
 
 def _tasks(records: Sequence[Record]) -> list[str]:
@@ -82,10 +95,16 @@ def as_csv(found: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def page(experiment: Experiment, about: Mapping[str, Any], pictures: Sequence[str], *, folder: str = "") -> str:
-    """EXP-8: what an experiment asks, what came out, and how it was had: Markdown that starts with a level-2 heading."""
-    again = f"clip-ref lab {experiment.name}" + (" --quick" if about["quick"] else " --data-dir DIR")
+def page(
+    experiment: Experiment, about: Mapping[str, Any], pictures: Sequence[str], *, folder: str = "", findings: str = ""
+) -> str:
+    """EXP-8: what an experiment asks, what came out, and how it was had: Markdown that starts with a level-2 heading.
+
+    `findings` are said above the tables, if all that was designed has been run.
+    """
     there = Counter(row["task"] for row in about["rows"])
+    read = any(task in FOLDERS for task in there)
+    again = f"clip-ref lab {experiment.name}" + (" --quick" if about["quick"] else " --data-dir DIR" if read else "")
     short = [
         f"{there[task]} of {about['designed'].get(task, 'the')} runs on `{task}`"
         for task in (about["designed"] if about["quick"] else experiment.tasks)
@@ -94,14 +113,17 @@ def page(experiment: Experiment, about: Mapping[str, Any], pictures: Sequence[st
     blocks = [
         f"## {experiment.title}",
         experiment.question,
-        *([f"Not all of it has been run yet: {', '.join(short)}."] if short else []),
-        *([experiment.findings] if experiment.findings and not about["quick"] else []),
+        f"Not all of it has been run yet: {', '.join(short)}." if short else findings,
         *experiment.read(about["rows"]),
         *(f"![{_words(name)}]({folder}{name})" for name in pictures),
-        f"*Had by* `{again}`, {about['cpu_seconds'] / 3600:.1f} hours of one processor in all "
+        f"*Had by* `{again}`, {_long(about['cpu_seconds'])} of one processor in all "
         f"({'; '.join(about['machines'])}); clip-ref {', '.join(about['versions'])}.",
     ]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
 
 
 def _words(name: str) -> str:
@@ -111,9 +133,30 @@ def _words(name: str) -> str:
 INTRODUCTION: Final = """\
 # Results
 
-What the experiments of the [laboratory](laboratory.md) came to. Every number on this page is computed from the runs that are
-committed beside it, by `clip-ref lab report`; every run can be had again. Intervals are 95 % by Student's t, over seeds; a
-dash stands where there is nothing to say.
+What the experiments of the [laboratory](laboratory.md) came to, which also says [what differs from the paper's
+evaluation](laboratory.md#what-differs-from-the-papers-evaluation). Every number in a table is computed by `clip-ref lab report`
+from the runs that are committed in `benchmarks/lab`; every run can be had again. Intervals are 95 % by Student's t, over seeds;
+there is none for a single seed, and a dash stands where there is nothing to say. Above the tables of what was run in full
+stands what it showed.
+
+| column | what it says |
+|---|---|
+| simulated, s | the time of all rounds, on the clock; training is billed for all that the task has, whatever is dealt |
+| shorter, % | the share of the time of `none` that is saved |
+| of the bound, % | that as a share of [all that pruning could save](clock.md#CLK-6), warm-up included; others can save more |
+| pruned rounds, of their bound, % | the same of the run's own rounds, from the first on that pruned |
+| smallest keep, ‰ | the smallest keep level of any straggler |
+| seeds | how many were trained; times of a method that was not are had without |
+| accuracy, % | the mean of the last three evaluations, on the unseen test |
+| to the target sooner, % | how much sooner it reaches 95 % of what `none` comes to; *never* counts runs that do not |
+| slow classes | those of which the slow devices hold most: `devices:0.8` |
+| same time, % | the accuracy by the time that the fastest method of the table took for all of its rounds |
+| neurons pruned | how many the smallest sub-model lacks, the mean of all rounds, warm-up included |
+| of them slack | how many of these the threshold does not call invariant ([SEL-4](selection.md#SEL-4)) |
+| pruned again, % | the share of them that was pruned the round before, too |
+
+A method's name is one of [those](runs.md), with what was changed of it; `elide=500/4` leaves out 500 ‰ of the neurons, and
+every fourth round is whole. A fleet's name is one of [those](fleet.md), with how it behaves.
 """
 
 
@@ -122,18 +165,20 @@ def report(*, out: Path, site: Path) -> list[str]:
 
     Raises `PreconditionError` (EXP-8) if there is no experiment.
     """
-    done = [experiment for experiment in EXPERIMENTS.values() if (out / experiment.name / "rows.json").exists()]
-    if not done:
+    done = {experiment: written(out / experiment.name) for experiment in EXPERIMENTS.values()}
+    if not any(done.values()):
         raise PreconditionError(
             rule="EXP-8", detail=f"no experiment in {out}: run `clip-ref lab NAME --out {out}` first"
         )
     sections = []
-    for experiment in done:
-        about = json.loads((out / experiment.name / "rows.json").read_text("utf-8"))
+    for experiment, about in done.items():
+        if not about:
+            continue
         keys = dict.fromkeys(row["run"] for row in about["rows"])
         records = {key: load(out / RUNS / f"{key}.json") for key in keys}
         about["rows"] = rows(list(records.values()))
         pictures = _draw(experiment, about["rows"], records, site / "results" / experiment.name)
-        sections.append(page(experiment, about, pictures, folder=f"results/{experiment.name}/"))
+        findings = "" if about["quick"] else experiment.findings
+        sections.append(page(experiment, about, pictures, folder=f"results/{experiment.name}/", findings=findings))
     write_whole(site / "results.md", "\n".join([INTRODUCTION, *sections]).encode())
-    return [experiment.name for experiment in done]
+    return [experiment.name for experiment, about in done.items() if about]

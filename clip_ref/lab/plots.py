@@ -24,11 +24,15 @@ COLOURS: Final = {
     "exclude": "#b48ead",
     "shorten": "#88c0d0",
     "fluid": "#bf616a",
-    "clip-gaps": "#a3be8c",
     "clip-paper": "#5e81ac",
+    "clip-gaps": "#a3be8c",
+    "clip-levels": "#8fbcbb",
+    "clip-rank": "#2e8b57",
+    "clip-size": "#c0a060",
+    "clip-draw": "#7b68ae",
     "clip": "#2e8b57",
 }
-"""One colour per method, in every plot."""
+"""One colour per method, in every plot; variants of a method have colours of their own."""
 
 _ACTIVITIES: Final = {
     Activity.DOWNLOAD: ("download", "#88c0d0"),
@@ -73,7 +77,7 @@ def accuracy(runs: Mapping[str, Sequence[RoundRow]]) -> bytes:
 
 
 def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, across: str, up: str) -> bytes:
-    """Shares over something, a line for each series."""
+    """Shares, in per cent, over something, a line for each series."""
     figure, axes = _axes(7, 4)
     for name, points in series.items():
         axes.plot(
@@ -81,24 +85,29 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, across: str, u
             [100 * y for _, y in points],
             label=name,
             color=COLOURS.get(name),
-            linewidth=2 if name.startswith("clip") else 1.3,
+            linewidth=2 if name == "clip" else 1.3,
         )
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    _legend_beside(axes)
     return _png(figure)
 
 
-def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str) -> bytes:
-    """A group of bars for each key, a bar with its interval for each name in it."""
+def _legend_beside(axes: Axes) -> None:
+    """Where it hides nothing."""
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+
+
+def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str, across: str) -> bytes:
+    """A group of bars for each key, a bar with its interval for each name in it; hatched if it is of a single seed."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    figure, axes = _axes(max(6.0, 0.22 * len(names) * len(groups) + 2), 4)
+    figure, axes = _axes(min(16.0, max(6.0, 0.2 * len(names) * len(groups) + 2)), 4)
     width = 0.85 / len(names)
     for k, name in enumerate(names):
         shown = [(at, group[name]) for at, group in enumerate(groups.values()) if group.get(name) is not None]
         found = [(at + (k - (len(names) - 1) / 2) * width, value) for at, value in shown if value is not None]
-        axes.bar(
+        drawn = axes.bar(
             [x for x, _ in found],
             [value.mean for _, value in found],
             width=width,
@@ -107,10 +116,13 @@ def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str) -> 
             color=COLOURS.get(name),
             error_kw={"linewidth": 0.8},
         )
-    axes.set_xticks(range(len(groups)), list(groups), fontsize=8 if len(groups) <= 6 else 6)
+        for bar, (_, value) in zip(drawn, found, strict=True):
+            bar.set_hatch("" if math.isfinite(value.half) else "///")
+    axes.set_xticks(range(len(groups)), list(groups), fontsize=8 if len(groups) <= 6 else 7)
+    axes.set_xlabel(across)
     axes.set_ylabel(label)
     axes.axhline(0, color="black", linewidth=0.6)
-    axes.legend(frameon=False, fontsize=7, ncols=2)
+    _legend_beside(axes)
     return _png(figure)
 
 

@@ -27,7 +27,6 @@ class ClockPool:
         """Have the layout of the task's model, and forget the model."""
         with Pool(self._source, clients=self._clients, workers=0) as pool:
             self.layout: Layout = pool.layout
-            self._initial = pool.initial_model
             self._model = pool.initial_model(seed=0)
         return self
 

@@ -95,7 +95,7 @@ def _received(module: nn.Module, inputs: torch.Tensor) -> dict[str, list[torch.T
     hooks = [
         part.register_forward_hook(watch(name))
         for name, part in module.named_modules()
-        if isinstance(part, nn.Linear | nn.LSTM) or (isinstance(part, nn.Conv2d) and part.groups == 1)
+        if isinstance(part, nn.Linear | nn.LSTM | nn.Conv2d)
     ]
     mode = module.training
     try:

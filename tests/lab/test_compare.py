@@ -175,6 +175,11 @@ def test_a_failed_check_shows_in_its_row() -> None:
     for name in ("secure_sum_exact", "transcript_shape_equal"):
         assert not rows([attrs.evolve(good, checks={**good.checks, name: False})])[0]["checks"]
     assert rows([good])[0]["checks"]
+    two = {**good.checks, "upload_lengths": [500, 883]}
+    assert not rows([attrs.evolve(good, checks=two)])[0]["checks"]
+    for every, fine in ((4, True), (5, False)):
+        elided = {**good.config, "elide": 500, "full_every": every}
+        assert rows([attrs.evolve(good, config=elided, checks=two)])[0]["checks"] is fine
 
 
 @pytest.mark.rule("EXP-6")

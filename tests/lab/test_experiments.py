@@ -17,12 +17,14 @@ import pytest
 
 from clip_ref.cli import LAB_NAMES, main
 from clip_ref.errors import PreconditionError
+from clip_ref.lab import experiments, pages, plots
 from clip_ref.lab import gather as gathering
-from clip_ref.lab import pages
 from clip_ref.lab.compare import group_of, label, rows
 from clip_ref.lab.experiments import (
     CLIENTS,
     COMPARED,
+    CONFIRMED,
+    DECIDED_ON,
     EXPERIMENTS,
     FOLDERS,
     JUDGED,
@@ -33,7 +35,7 @@ from clip_ref.lab.experiments import (
     Experiment,
     Options,
 )
-from clip_ref.lab.federated import Clock, RunConfig
+from clip_ref.lab.federated import Clock, RunConfig, data_digest
 from clip_ref.lab.findings import FINDINGS
 from clip_ref.lab.gather import COLUMNS, Record, described, key_of, load
 from clip_ref.sim.fleet import load_fleet
@@ -95,7 +97,8 @@ def test_every_design_can_be_run(name: str) -> None:
         configs = experiment.configs(options)
         assert len({key_of(config) for config in configs}) == len(configs)
         assert {config.task for config in configs} == {"digits"}
-        assert {config.seed for config in configs if config.trained} == set(range(1, seeds + 1))
+        fresh = {DECIDED_ON + k for k in range(1, seeds + 1)} if name == "rules" and not options.quick else set()
+        assert {config.seed for config in configs if config.trained} == set(range(1, seeds + 1)) | fresh
         usual = QUICK_ROUNDS if options.quick else SHAPES["digits"][0]
         longer_and_measured = {} if options.quick else {"rules": {2 * usual}, "table": {MEASURED_ROUNDS}}
         assert {config.rounds for config in configs} == {usual} | longer_and_measured.get(name, set())
@@ -206,7 +209,7 @@ def test_every_experiment_is_written_and_reported(name: str, tmp_path: Path) -> 
     configs = experiment.configs(attrs.evolve(DIGITS, seeds=2))
     records = [made_up(config) for config in configs]
     keep(records, tmp_path / "out")
-    found = pages.write(experiment, records, configs=experiment.configs(QUICK), options=QUICK, out=tmp_path / "out")
+    found = pages.write(experiment, records, options=QUICK, out=tmp_path / "out")
     where = tmp_path / "out" / name
     about = json.loads((where / "rows.json").read_text())
     assert about["rows"] == found == rows(records)
@@ -264,6 +267,97 @@ def test_the_table_says_whether_clip_does_what_was_hoped() -> None:
     for at, row in enumerate(row for row in found if row["method"] == "clip" and row["clock"] == Clock.MACS):
         row["final_accuracy"] = 0.5 + (-0.02, 0.02)[at % 2]  # the mean is kept, the interval is not
     assert asked()[3] == "no, -0.4 ± 2.7"
+    found = [row for row in found if row["seed"] <= 2]
+    assert asked()[2:] == ["open, 95.0 ± 0.0", "open, +0.0 ± 25.4", "open, 20.0 ± 0.0"]
+    found = [row for row in found if row["seed"] == 1]
+    assert asked()[2:] == ["open, 95.0", "open, -2.0", "open, 20.0"]
+
+
+@pytest.mark.rule("EXP-5", "EXP-6")
+def test_a_target_that_is_never_reached_counts() -> None:
+    found = rows([made_up(c) for c in EXPERIMENTS["table"].configs(DIGITS) if c.clients == 20])
+    clip = [row for row in found if row["method"] == "clip" and row["clock"] == Clock.MACS]
+    for row in clip:
+        row.update({"seconds_to_target": 9.0, "to_target_shorter": 0.25, "bound": 0.25})
+    clip[3].update({"seconds_to_target": None, "to_target_shorter": None})
+    told = EXPERIMENTS["table"].read(found)
+    assert told[-1].splitlines()[-1].endswith("| no, 1 of 5 never |")
+    assert any(re.search(r"^\| `clip` .* \| 25.0 ± 0.0 \(1 never\) \|$", block, re.MULTILINE) for block in told)
+    clip[3]["trained"] = False  # had for its times alone
+    assert EXPERIMENTS["table"].read(found)[-1].splitlines()[-1].endswith("| yes, 25.0 ± 0.0 |")
+
+
+@pytest.mark.rule("EXP-5", "EXP-6", "EXP-7")
+def test_what_was_decided_with_is_told_apart_from_what_was_not() -> None:
+    """As many seeds again, of what was chosen and its rivals; each part has its own tables and verdicts."""
+    configs = EXPERIMENTS["rules"].configs(DIGITS)
+    fresh = [config for config in configs if config.seed > DECIDED_ON]
+    assert {config.seed for config in fresh} == set(range(DECIDED_ON + 1, 2 * DECIDED_ON + 1))
+    assert {config.method for config in fresh} == set(CONFIRMED)
+    assert {config.rounds for config in fresh} == {SHAPES["digits"][0]}
+    found = rows([made_up(config) for config in configs])
+    told = EXPERIMENTS["rules"].read(found)
+    at = next(k for k, block in enumerate(told) if "run once, after everything was decided" in block)
+    assert "clip-size" in "".join(told[:at])
+    assert "clip-size" not in "".join(told[at:])
+    assert "run once, after" not in "".join(EXPERIMENTS["rules"].read([row for row in found if row["seed"] == 1]))
+
+
+@pytest.mark.rule("EXP-6")
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ([0.01, 0.02, 0.03], "level with random +2.0 ± 2.5"),  # 0.02 - 4.303 · 0.01/√3 is below zero
+        ([0.01, 0.011, 0.012], "ahead of random +1.1 ± 0.2"),
+        ([-0.01, -0.011, -0.012], "behind random -1.1 ± 0.2"),
+        ([0.01, 0.011], "open: random +1.1 ± 0.6"),
+    ],
+)
+def test_a_rule_is_ahead_if_its_whole_interval_is(gains: list[float], said: str) -> None:
+    found = [
+        {"method": name, "seed": seed, "budget_accuracy": 0.5 + gain * (name == "clip")}
+        for seed, gain in enumerate(gains)
+        for name in ("random", "clip")
+    ]
+    assert experiments._against(found, "budget_accuracy", "clip") == said
+    assert experiments._against(found[::2], "budget_accuracy", "clip") == "–"
+
+
+# --- Plots ---
+
+
+def test_bars_are_of_one_run_a_seed() -> None:
+    """Runs of other lengths are not of the same group, and would count as seeds if they were put there."""
+    found = rows([made_up(config) for config in EXPERIMENTS["rules"].configs(DIGITS)])
+    draw = experiments._bars("difference", "to none", "partition")
+    with pytest.raises(AssertionError):
+        draw(found, {})
+    assert list(draw([row for row in found if experiments._first_of_rules(row)], {})) == ["digits-difference.png"]
+
+
+def test_curves_are_of_the_seeds_that_all_methods_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [made_up(c) for c in EXPERIMENTS["table"].configs(DIGITS) if c.clients == 20 and c.clock is Clock.MACS]
+    drawn: list[tuple[dict[str, Any], str]] = []
+
+    def draw(lines: dict[str, Any], *, across: str, up: str) -> bytes:
+        drawn.append((lines, up))
+        return b""
+
+    monkeypatch.setattr(plots, "lines", draw)
+    experiments._curves(rows(records), {record.key: record for record in records})
+    [(lines, up)] = drawn
+    assert up == "accuracy, %, mean of 3 seeds"
+    mine = [r for r in records if r.config["method"] == "none" and r.config["seed"] <= 3]
+    last = [record.rounds["accuracy"][-1] for record in mine]
+    assert lines["none"][-1][1] == pytest.approx(sum(last) / 3)
+    assert list(lines) == list(COMPARED)
+
+
+def test_what_all_names_share_is_left_out() -> None:
+    words = experiments._without_common
+    assert words(["table+slow_down:50", "table+slow_down:50+churn:0.1"]) == ["table", "table\n+churn:0.1"]
+    assert words(["cpu1v4", "table+liars:0.1x3"]) == ["cpu1v4", "table\n+liars:0.1x3"]
+    assert words(["table+slow_down:50"]) == ["table\n+slow_down:50"]
 
 
 @pytest.mark.rule("EXP-8")
@@ -275,8 +369,12 @@ def test_findings_stand_on_the_page_of_full_runs_and_have_no_numbers_of_their_ow
     monkeypatch.setitem(FINDINGS, "threshold", "What it showed.")
     about = {"quick": False, "designed": {}, "machines": [], "versions": [], "cpu_seconds": 0}
     about["rows"] = rows([made_up(config) for config in configs])
-    assert "\n\nWhat it showed.\n\n" in pages.page(experiment, about, [])
-    assert "What it showed." not in pages.page(experiment, about | {"quick": True}, [])
+    assert experiment.findings == "What it showed."
+    for designed, said in ((6, True), (7, False)):
+        of = about | {"designed": {"digits": designed, "shakespeare": 0}}
+        page = pages.page(experiment, of, [], findings=experiment.findings)
+        assert ("\n\nWhat it showed.\n\n" in page) is said
+        assert "What it showed." not in pages.page(experiment, of, [])
     for each in EXPERIMENTS.values():
         assert not re.search(r"\d", re.sub(r"`[^`]*`|\[[A-Z]+-\d+\]\([^)]*\)", "", each.findings)), each.name
 
@@ -286,7 +384,7 @@ def test_the_results_page_is_computed_from_runs_and_not_from_rows(tmp_path: Path
     experiment = EXPERIMENTS["threshold"]
     records = [made_up(config) for config in experiment.configs(QUICK)]
     keep(records, tmp_path)
-    pages.write(experiment, records, configs=experiment.configs(QUICK), options=QUICK, out=tmp_path)
+    pages.write(experiment, records, options=QUICK, out=tmp_path)
     pages.report(out=tmp_path, site=tmp_path / "one")
     path = tmp_path / "threshold" / "rows.json"
     about = json.loads(path.read_text())
@@ -308,7 +406,7 @@ def test_the_results_page_has_experiments_in_their_order(tmp_path: Path) -> None
     for name in ("feedback", "threshold"):
         records = [made_up(config) for config in EXPERIMENTS[name].configs(QUICK)]
         keep(records, tmp_path)
-        pages.write(EXPERIMENTS[name], records, configs=EXPERIMENTS[name].configs(QUICK), options=QUICK, out=tmp_path)
+        pages.write(EXPERIMENTS[name], records, options=QUICK, out=tmp_path)
     assert pages.report(out=tmp_path, site=tmp_path / "site") == ["threshold", "feedback"]
     text = (tmp_path / "site" / "results.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["The threshold", "The feedback loop"]
@@ -318,9 +416,9 @@ def test_the_results_page_has_experiments_in_their_order(tmp_path: Path) -> None
 def test_a_page_of_what_is_finished_so_far(name: str, tmp_path: Path) -> None:
     """Nothing, and the first run alone."""
     configs = EXPERIMENTS[name].configs(QUICK)
-    assert pages.write(EXPERIMENTS[name], [], configs=configs, options=QUICK, out=tmp_path) == []
+    assert pages.write(EXPERIMENTS[name], [], options=QUICK, out=tmp_path) == []
     assert (tmp_path / name / "rows.csv").read_text() == ""
-    assert len(pages.write(EXPERIMENTS[name], [made_up(configs[0])], configs=configs, options=QUICK, out=tmp_path)) == 1
+    assert len(pages.write(EXPERIMENTS[name], [made_up(configs[0])], options=QUICK, out=tmp_path)) == 1
 
 
 @pytest.mark.rule("EXP-7")
@@ -334,17 +432,43 @@ def test_what_an_earlier_sitting_wrote_of_other_tasks_stays(tmp_path: Path) -> N
         record.config["task"] = "mnist"  # type: ignore[index]
     renamed = [attrs.evolve(record, key=pages.RUNS + str(k)) for k, record in enumerate(records["other"])]
     keep(records["digits"], tmp_path)
-    pages.write(experiment, records["digits"], configs=configs, options=QUICK, out=tmp_path)
-    asked: Any = [SimpleNamespace(task="mnist")] * len(renamed)
-    found = pages.write(experiment, renamed, configs=asked, options=QUICK, out=tmp_path)
+    pages.write(experiment, records["digits"], options=QUICK, out=tmp_path)
+    (tmp_path / "fashion-mnist").mkdir()
+    mnist = attrs.evolve(QUICK, tasks=("mnist",), data_dir=tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "_maker", lambda task, data, quick: partial(SimpleNamespace, task=task))
+        found = pages.write(experiment, renamed, options=mnist, out=tmp_path)
     assert [row["task"] for row in found] == ["digits"] * len(configs) + ["mnist"] * len(renamed)
     assert "Not all of it" not in (tmp_path / "threshold" / pages.PAGE).read_text()
-    half = pages.write(
-        experiment, records["digits"][:1], configs=configs, options=attrs.evolve(QUICK, quick=False), out=tmp_path
-    )
-    assert len(half) == 1
-    text = (tmp_path / "threshold" / pages.PAGE).read_text()
-    assert "Not all of it has been run yet: 1 of 6 runs on `digits`, 0 of the runs on `shakespeare`." in text
+    for seeds in (1, 3, None):  # however many were asked for, it is held against all
+        asked = attrs.evolve(DIGITS, seeds=seeds, tasks=("digits", "digits"))
+        assert len(pages.write(experiment, records["digits"][:1], options=asked, out=tmp_path)) == 1
+        text = (tmp_path / "threshold" / pages.PAGE).read_text()
+        assert "Not all of it has been run yet: 1 of 18 runs on `digits`, 0 of the runs on `shakespeare`." in text
+
+
+@pytest.mark.rule("EXP-8")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        "[]",
+        '{"quick": true, "designed": {}}',
+        '{"quick": true, "designed": [], "rows": []}',
+        '{"rows": [{"run": 1}]}',
+    ],
+)
+def test_damaged_rows_are_refused_before_anything_runs(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "threshold" / "rows.json"
+    path.parent.mkdir()
+    path.write_text(damage)
+    assert main(["lab", "threshold", "--quick", "--out", str(tmp_path)]) == 2
+    assert re.fullmatch(rf"clip-ref lab: {path} is .*; remove it and ask again \[EXP-8\]\n", capsys.readouterr().err)
+    assert not (tmp_path / pages.RUNS).exists()
+    with pytest.raises(PreconditionError, match=r"EXP-8: .*rows.json is .*; remove it"):
+        pages.report(out=tmp_path, site=tmp_path / "site")
 
 
 # --- The command ---
@@ -400,8 +524,8 @@ def test_the_command_fails_if_a_check_did(
     command: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configs = command.configs(QUICK)
-    good = made_up(configs[0])
-    bad = attrs.evolve(made_up(configs[1]), checks={**good.checks, "secure_sum_exact": False})
+    good = attrs.evolve(made_up(configs[0]), data=data_digest(configs[0]))
+    bad = attrs.evolve(made_up(configs[1]), data=good.data, checks={**good.checks, "secure_sum_exact": False})
     keep([good, bad], tmp_path)
     assert main(["lab", "threshold", "--quick", "--out", str(tmp_path), "--quiet"]) == 1
     assert "LAB-3" in capsys.readouterr().err

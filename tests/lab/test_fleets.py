@@ -319,7 +319,9 @@ def test_such_a_run_is_recorded_and_audited(
     report = audit(path=path, directory=directory)
     assert report.holds
     config = RunConfig(clients=12, stragglers=3, fleet=fleet)
-    assert [list(found.u3) for found in report.rounds] == [list(config.load_fleet().present(number)) for number in range(1, 6)]
+    assert [list(found.u3) for found in report.rounds] == [
+        list(config.load_fleet().present(number)) for number in range(1, 6)
+    ]
 
 
 @pytest.mark.rule("LAB-7", "LAB-8")

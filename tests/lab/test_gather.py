@@ -304,6 +304,31 @@ def test_a_process_that_dies_ends_all_and_what_was_finished_stays(
 
 
 @pytest.mark.rule("EXP-2")
+def test_a_process_that_takes_no_run_has_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(self: Connection, config: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Connection, "send", send)
+    with pytest.raises(ClipError, match="EXP-2: a process ended before its run was finished"):
+        gather(CONFIGS, runs=tmp_path, workers=1)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.rule("EXP-3")
+def test_what_was_run_on_other_data_is_refused(tmp_path: Path) -> None:
+    """Of the same name: where data are is no part of it."""
+    do(CONFIGS[0], tmp_path)
+    record = do(CONFIGS[1], tmp_path)
+    path = tmp_path / f"{record.key}.json"
+    path.write_text(json.dumps(attrs.asdict(attrs.evolve(record, data="0" * 16))))
+    with pytest.raises(
+        PreconditionError, match=rf"EXP-3: .*{record.key}.json was run on other data than there are now"
+    ):
+        gather(CONFIGS, runs=tmp_path, workers=1)
+    assert finished(CONFIGS[:1], runs=tmp_path)
+
+
+@pytest.mark.rule("EXP-2")
 def test_what_a_run_raises_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "_work", refuses)
     with pytest.raises(PreconditionError, match="TRN-4: training diverged"):

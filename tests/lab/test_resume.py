@@ -17,7 +17,7 @@ from clip_ref.lab.federated import Clock, Run, RunConfig, rows_csv
 from clip_ref.lab.methods import METHODS
 from clip_ref.params import SecurityLevel
 from clip_ref.train import modelfile
-from clip_ref.train.data import Source, Task, load_task
+from clip_ref.train.data import TRAINING, Source, Task, load_task
 from lab import tiny
 
 WRITTEN = ["checkpoint.npz", "model.npz", "results.json", "rounds.csv"]
@@ -225,6 +225,25 @@ def test_a_fleet_s_file_that_was_edited_in_between_is_another_fleet(tmp_path: Pa
     fleet.write_text(fleet.read_text().replace('"ghz": 2', '"ghz": 1'))
     with pytest.raises(PreconditionError, match=r"LAB-5: .*fleet .*fleet\.json was another one when it began"):
         train(out, fleet=str(fleet), resume=True)
+
+
+@pytest.mark.rule("LAB-5")
+def test_what_names_stand_for_must_not_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method's policy, and how clients train; in other words it is still the same."""
+    train(tmp_path / "out", rounds=1)
+    clip, training = METHODS["clip"], TRAINING["digits"]
+    for changed, other in (
+        (attrs.evolve(clip, policy=attrs.evolve(clip.policy, margin=3)), training),
+        (attrs.evolve(clip, stand_in=False), training),
+        (clip, attrs.evolve(training, lr=0.1)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(METHODS, "clip", changed)
+            patch.setattr(federated, "load_task", lambda s, t=other: attrs.evolve(load_task(s), training=t))
+            with pytest.raises(PreconditionError, match=r"LAB-5: .*npz belongs to another run: `clip`, or how clients"):
+                train(tmp_path / "out", resume=True)
+    monkeypatch.setitem(METHODS, "clip", attrs.evolve(clip, summary="the same"))
+    train(tmp_path / "out", resume=True)
 
 
 def without(name: str) -> Callable[[bytes], bytes]:

@@ -166,8 +166,13 @@ def test_only_the_files_of_the_data_set_are_read(tmp_path: Path, monkeypatch: py
     """And one that cannot be is refused."""
     where = cifar(tmp_path, "binary")
     (where / "film.mkv").write_bytes(b"large")
-    opened, real = [], Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (opened.append(path.name), real(path))[1])
+    opened, real = list[str](), Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
     read_cifar10(where)
     assert sorted(opened) == sorted(f"{name}.bin" for name in (*CIFAR_TRAIN, CIFAR_TEST))
 
@@ -298,6 +303,12 @@ def nobody(part: str) -> Callable[[Path], None]:
     return write
 
 
+def twice(where: Path) -> None:
+    """The same user in two files."""
+    for file in ("a.json", "b.json"):
+        leaf(where, {"w1": ([picture(1)], [1])}, file=file)
+
+
 BAD_LEAF: dict[str, tuple[Callable[[Path], object], str]] = {
     "no files": (lambda where: (where / "train").mkdir(), "train: has no JSON files"),
     "not JSON": (lambda where: (where / "train" / "all.json").write_text("{"), "all.json: is not as LEAF writes it"),
@@ -311,7 +322,10 @@ BAD_LEAF: dict[str, tuple[Callable[[Path], object], str]] = {
         broken(lambda c: c["user_data"]["w1"]["y"].__setitem__(0, 62)),
         "user w1 has classes that are not 0 … 61",
     ),
-    "bytes": (broken(lambda c: c["user_data"]["w1"]["x"][0].__setitem__(5, 255)), "user w1 has pixels that are not 0 … 1"),
+    "bytes": (
+        broken(lambda c: c["user_data"]["w1"]["x"][0].__setitem__(5, 255)),
+        "user w1 has pixels that are not 0 … 1",
+    ),
     "no number": (
         broken(lambda c: c["user_data"]["w1"]["x"][0].__setitem__(5, float("nan"))),
         "user w1 has pixels that are not 0 … 1",
@@ -319,7 +333,7 @@ BAD_LEAF: dict[str, tuple[Callable[[Path], object], str]] = {
     "nobody": (nobody("train"), "has no example to learn on"),
     "no test": (nobody("test"), "has no example to be tested on"),
     "in two files": (
-        lambda where: [leaf(where, {"w1": ([picture(1)], [1])}, file=file) for file in ("a.json", "b.json")],
+        twice,
         "b.json: has user w1, who is in another file of train, too",
     ),
 }
@@ -434,5 +448,5 @@ def test_users_can_be_dealt_anew(tmp_path: Path, dealt: str) -> None:
 def test_leaf_of_shakespeare_without_an_example_is_refused(tmp_path: Path) -> None:
     leaf(tmp_path, {"a": (["x" * STEPS], ["y"])})
     leaf(tmp_path, {"a": ([], [])}, part="test")
-    with pytest.raises(PreconditionError, match="TRN-7: .*has no example to be tested on"):
+    with pytest.raises(PreconditionError, match=r"TRN-7: .*has no example to be tested on"):
         load_task(Source(task="shakespeare", data_dir=str(tmp_path)))
