@@ -668,9 +668,10 @@ def _scaled(found: Estimate | None, scale: float) -> Estimate | None:
 
 
 def _without_common(words: Sequence[str]) -> list[str]:
-    """Each in lines at its `+`, without those that all have."""
+    """Each in lines at its `+`, without what all have that have any."""
     parts = [word.split("+") for word in words]
-    common = {part for part in parts[0][1:] if all(part in other for other in parts)} if len(parts) > 1 else set()
+    changed = [set(each[1:]) for each in parts if len(each) > 1]
+    common = set.intersection(*changed) if len(changed) > 1 else set()
     return ["\n+".join(part for k, part in enumerate(each) if not k or part not in common) for each in parts]
 
 
@@ -713,7 +714,7 @@ EXPERIMENTS: Final = {
             seeds=5,
             design=_table,
             read=_read_table,
-            plots=_all_plots(_bars("shorter", "shorter than `none`, %", "clients"), _curves),
+            plots=_all_plots(_bars("shorter", "shorter than none, %", "clients"), _curves),
         ),
         Experiment(
             name="rules",
@@ -724,10 +725,8 @@ EXPERIMENTS: Final = {
             design=_rules,
             read=_read_rules,
             plots=_all_plots(
-                _bars("difference", "accuracy to `none`, points", "partition", among=_first_of_rules),
-                _bars(
-                    "slow_difference", "slow devices' classes, to `none`, points", "partition", among=_first_of_rules
-                ),
+                _bars("difference", "accuracy to none, points", "partition", among=_first_of_rules),
+                _bars("slow_difference", "slow devices' classes, to none, points", "partition", among=_first_of_rules),
             ),
         ),
         Experiment(
@@ -770,7 +769,7 @@ EXPERIMENTS: Final = {
             read=_read_times_and_accuracies,
             plots=_all_plots(
                 _bars("pruned_rounds_cut", "pruned rounds shorter, %", "fleet"),
-                _bars("difference", "accuracy to `none`, points", "fleet"),
+                _bars("difference", "accuracy to none, points", "fleet"),
             ),
         ),
         Experiment(

@@ -100,10 +100,14 @@ def _legend_beside(axes: Axes) -> None:
 
 
 def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str, across: str) -> bytes:
-    """A group of bars for each key, a bar with its interval for each name in it; hatched if it is of a single seed."""
-    names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    figure, axes = _axes(min(16.0, max(6.0, 0.2 * len(names) * len(groups) + 2)), 4)
-    width = 0.85 / len(names)
+    """A group of bars for each key, a bar with its interval for each name in it; hatched if it is of a single seed.
+
+    A name whose bars are all 0, as those of what the others are held against, has none.
+    """
+    tall = {name for group in groups.values() for name, value in group.items() if value is not None and value.mean}
+    names = [name for name in dict.fromkeys(name for group in groups.values() for name in group) if name in tall]
+    figure, axes = _axes(min(16.0, 2 + max(4.0, 0.2 * len(names) * len(groups), 1.1 * len(groups))), 4)
+    width = 0.85 / max(1, len(names))
     for k, name in enumerate(names):
         shown = [(at, group[name]) for at, group in enumerate(groups.values()) if group.get(name) is not None]
         found = [(at + (k - (len(names) - 1) / 2) * width, value) for at, value in shown if value is not None]
@@ -122,7 +126,8 @@ def bars(groups: Mapping[str, Mapping[str, Estimate | None]], *, label: str, acr
     axes.set_xlabel(across)
     axes.set_ylabel(label)
     axes.axhline(0, color="black", linewidth=0.6)
-    _legend_beside(axes)
+    if names:
+        _legend_beside(axes)
     return _png(figure)
 
 

@@ -16,7 +16,7 @@ import pytest
 from clip_ref.errors import ClipError, PreconditionError
 from clip_ref.lab import gather as gathering
 from clip_ref.lab import methods
-from clip_ref.lab.federated import Clock, RoundRow, Run, RunConfig, data_digest, passed
+from clip_ref.lab.federated import Clock, RoundRow, Run, RunConfig, data_digest
 from clip_ref.lab.gather import COLUMNS, Record, finished, gather, key_of, load, perform, processor
 from clip_ref.params import SecurityLevel
 from clip_ref.train.data import TRAINING
@@ -255,13 +255,6 @@ def test_a_good_file_under_another_run_s_name_is_refused(tmp_path: Path) -> None
     (tmp_path / f"{key_of(tiny.config())}.json").rename(tmp_path / f"{key_of(other)}.json")
     with pytest.raises(PreconditionError, match=f"EXP-2: .*{key_of(other)}.json does not hold the run that its name"):
         gather([other], runs=tmp_path, workers=1)
-
-
-@pytest.mark.rule("EXP-2")
-def test_the_runs_that_are_committed_are_what_their_names_say() -> None:
-    for path in sorted((Path(__file__).parents[2] / "benchmarks" / "lab" / "runs").iterdir()):
-        record = load(path)
-        assert passed(record.checks, lengths=2 if "elide" in record.config else 1), path
 
 
 # --- Many ---
