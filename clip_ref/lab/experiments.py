@@ -223,8 +223,10 @@ LONGER: Final = ("none", "exclude", "clip-levels", "clip-rank")
 SEEDS_OF_PARTS: Final = 3
 """For so many seeds the parts and the longer runs are had."""
 
-CONFIRMED: Final = ("none", "exclude", "random", "ordered", "clip-rank")
-"""Those that are run once more for as many seeds again, on which nothing was decided: what was chosen, and its rivals."""
+CONFIRMED: Final = ("none", "exclude", "random", "ordered", "clip-rank", "clip-size", "clip-draw")
+"""Those that are run once more for as many seeds again, on which nothing was decided: what was chosen, and its rivals.
+
+Those it was chosen among are there too: had another been better there, the page would say so."""
 
 DECIDED_ON: Final = 5
 """The rules were found and chosen with the results of the seeds up to this one at hand."""

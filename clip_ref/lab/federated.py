@@ -10,7 +10,7 @@ import math
 import statistics
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from fractions import Fraction
@@ -405,6 +405,11 @@ def in_place(*, update: Floats, layout: Layout, kept: Kept) -> Floats:
     return np.concatenate(parts)
 
 
+def _smallest(result: RoundResult) -> Kept:
+    """What the smallest sub-model of a round keeps."""
+    return min((a.kept for a in result.assignments.values()), key=lambda kept: sum(map(len, kept.values())))
+
+
 class Run:
     """A training run between two rounds. `step` runs the next one."""
 
@@ -611,12 +616,14 @@ class Run:
 
         result = run_round(server=self._server(here, layout), clients=clients, train=train, observe=watch)
         model = part.returned(model=whole.model, small=result.aggregate.model)
-        row = self._row(self._with_rest(result), updates, records, transcript, shares, model)
+        timed = self._with_rest(result)
+        self.timeline, unpruned = self._bill(timed, shares)
+        row = self._row(timed, updates, records, transcript, model, self.timeline, unpruned)
         for u in kept_back.keys() & set(result.u3):
             self._residuals[u] = Residual.of(kept_back[u])
             if not len(self._residuals[u].values):
                 del self._residuals[u]
-        self._remember(result, updates)
+        self._remember(result, updates, self.timeline)
         target = graph.target(histogram=result.aggregate.histogram, params=self.params)
         self.state = whole.completed(model, target=target)
         if self.state.history is not history:
@@ -688,9 +695,15 @@ class Run:
     def _slow_count(self) -> int:
         return slow_clients(self.fleet.behaviour, clients=self.config.clients, asked=self.config.stragglers)
 
-    def _remember(self, result: RoundResult, updates: Mapping[ClientId, Floats]) -> None:
-        """LAB-11, LAB-12: what a method that is not the protocol's needs in the next round."""
+    def _remember(self, result: RoundResult, updates: Mapping[ClientId, Floats], timeline: Timeline) -> None:
+        """LAB-9, LAB-11, LAB-12: what clients, and methods that are not the protocol's, need to know of it later on."""
         number = int(self.state.round)
+        for u in result.u3:
+            before = self._memory[u].observed if u in self._memory else {}
+            times = (*before.get(self._part.size, ()), timeline.observed(u))[-self.fleet.behaviour.median :]
+            straggler = result.assignments[u].verdict.straggler
+            self._memory[u] = Memory({**before, self._part.size: times}, straggler)
+        self._pruned = self._pruned_by(_smallest(result))
         if self._method.watches:
             fast = {u: updates[u] for u in result.u3 if not result.assignments[u].verdict.straggler}
             self._told = seen_changes(updates=fast, model=self.state.model, layout=self.layout)
@@ -702,6 +715,25 @@ class Run:
             needed = {i for met in self._met.values() for i in met}
             self._models = {i: model for i, model in self._models.items() if i in needed}
 
+    def _pruned_by(self, kept: Kept) -> dict[str, list[int]]:
+        """The neurons that a sub-model of the round's layout lacks, by layer, as the whole layout counts them."""
+        within = self._part.within
+        return {
+            name: np.delete(index, kept[name]).tolist()
+            for name, index in within.items()
+            if len(kept[name]) < len(index)
+        }
+
+    def _bill(self, result: RoundResult, shares: Mapping[ClientId, int]) -> tuple[Timeline, Timeline]:
+        """LAB-9: what the round takes on today's fleet, and what it would had nobody pruned, nor held an upload back."""
+        assignments = result.assignments
+        trained = {u: self.layout.shrunk(self._part.trained(a.kept)).macs() for u, a in assignments.items()}
+        macs = {u: trained[u] * shares[u] // 1000 for u in trained}
+        today, full = self.fleet.at(self.state.round), self.layout.macs()
+        fits = {int(u): self._fit(today, u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
+        unpruned = self._simulate(today, result, {int(u): self._fit(today, u, 1000, full) for u in assignments})
+        return self._simulate(today, result, fits, next(iter(assignments.values())).not_before), unpruned
+
     def _batch_seed(self, number: int, client: int) -> int:
         """The same for every method: methods differ in the method alone."""
         return int.from_bytes(self._draw("batches", number & 0xFFFFFFFF, client)[:7], "little")
@@ -712,40 +744,22 @@ class Run:
         updates: Mapping[ClientId, Floats],
         records: Mapping[ClientId, TimeRecord],
         transcript: Transcript,
-        shares: Mapping[ClientId, int],
         model: Floats,
+        timeline: Timeline,
+        unpruned: Timeline,
     ) -> RoundRow:
-        assignments, within = result.assignments, self._part.within
-        trained = {u: self.layout.shrunk(self._part.trained(a.kept)).macs() for u, a in assignments.items()}
-        macs = {u: trained[u] * shares[u] // 1000 for u in trained}
-        today = self.fleet.at(self.state.round)
-        fits = {int(u): self._fit(today, u, a.verdict.keep, macs[u]) for u, a in assignments.items()}
-        not_before = next(iter(assignments.values())).not_before
-        self.timeline = self._simulate(today, result, fits, not_before)
-        full = self.layout.macs()
-        unpruned = self._simulate(today, result, {int(u): self._fit(today, u, 1000, full) for u in assignments})
+        assignments = result.assignments
         count = sum(u in assignments for u in self.fleet.stragglers)
         slow = [u for _, u in sorted(unpruned.arrivals(Leg.INPUT), key=lambda one: (-one[0], one[1]))[:count]]
         verdicts = {u: a.verdict for u, a in sorted(assignments.items())}
-        neurons = sum(map(len, within.values()))
-        smallest = min(assignments.values(), key=lambda a: sum(map(len, a.kept.values()))).kept
-        kept = sum(map(len, smallest.values()))
-        slack = {
-            name: np.setdiff1d(np.arange(len(index)), smallest[name]).tolist()
-            for name, index in within.items()
-            if len(smallest[name]) < len(index)
-        }
-        pruned = {name: within[name][gone].tolist() for name, gone in slack.items()}
+        smallest = _smallest(result)
+        pruned = self._pruned_by(smallest)
+        lacking = sum(map(len, pruned.values()))
         again = sum(len({*gone} & {*self._pruned.get(name, ())}) for name, gone in pruned.items())
         both = bool(pruned and self._pruned)
-        self._pruned = pruned
         invited = sorted(records)
         without = sum(u not in self._holders for u in invited)
-        for u in result.u3:
-            before = self._memory[u].observed if u in self._memory else {}
-            times = (*before.get(self._part.size, ()), self.timeline.observed(u))[-self.fleet.behaviour.median :]
-            self._memory[u] = Memory({**before, self._part.size: times}, assignments[u].verdict.straggler)
-        took = self.timeline.end / 1e6
+        took = timeline.end / 1e6
         evaluated = self.config.trained and self.state.round % self.config.evaluate_every == 0
         found = self._pool.tally(model) if evaluated else None
         return RoundRow(
@@ -763,26 +777,26 @@ class Run:
             target_us=next(iter(assignments.values())).plan.target,
             stragglers=" ".join(str(u) for u, verdict in verdicts.items() if verdict.straggler),
             keep_levels=" ".join(str(verdict.keep) for verdict in verdicts.values() if verdict.keep < 1000),
-            pruned_neurons=neurons - kept,
-            slack_neurons=self._slack(slack),
-            pruned_again=again / (neurons - kept) if both else None,
+            pruned_neurons=lacking,
+            slack_neurons=self._slack(smallest),
+            pruned_again=again / lacking if both else None,
             secure_sum=result.sum_digest.hex(),
             plain_sum=self._plain_sum(result, updates, records).hex(),
             upload_bytes=" ".join(map(str, transcript.upload_lengths())),
             one_shape=len(transcript.shapes(invited)) == 1,
-            not_before_seconds=not_before / 1e6,
+            not_before_seconds=next(iter(assignments.values())).not_before / 1e6,
         )
 
-    def _slack(self, pruned: Mapping[str, Sequence[int]]) -> int:
-        """How many of these neurons of the round's layout the policy's threshold does not call invariant."""
+    def _slack(self, kept: Kept) -> int:
+        """How many neurons that a sub-model of the round's layout lacks the policy's threshold does not call invariant."""
         policy, part = self.params.policy, self._part
         history = None if self.state.history is None else part.restrict(self.state.history)
-        if not pruned or (history is None and policy.needs_history):
+        if not self._pruned_by(kept) or (history is None and policy.needs_history):
             return 0
         model = part.restrict(self.state.model)
         scores = score(model=model, history=history, layout=part.small, mode=policy.scored)
         still = {s.layer: invariant(scores=s, threshold=policy.threshold) for s in scores}
-        return sum(not still[name][j] for name, neurons in pruned.items() for j in neurons)
+        return sum(int(np.count_nonzero(~np.delete(still[name], index))) for name, index in kept.items())
 
     def _simulate(
         self, fleet: Fleet, result: RoundResult, fits: Mapping[int, Microseconds], not_before: int = 0

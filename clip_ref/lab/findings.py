@@ -35,15 +35,19 @@ misses what was asked for by a little.""",
 Who was away lacks the model before this one. Under a rule that needs it such a client keeps everything, and the round ends
 when it does: the more come and go, the less is left of what `clip` saves. Two rules do without, and keep most of it at
 every share of absence: scores over the rounds that a client did see (`clip-gaps`), and neurons drawn at random
-(`clip-draw`), which has the turns, strata and stand-ins of `clip` and is what to use where clients come and go. What they
-lose, too, is that of stragglers without times of their own: whoever has just come does not know yet that it is slow.
+(`clip-draw`), which has the turns, strata and stand-ins of `clip` and is what to use where clients come and go. What these
+two still lose is lost to stragglers that have no times of their own yet: whoever has just come does not know that it is
+slow.
 
-None of the rules loses accuracy by it, as far as intervals tell. A median of the last three times changes little where
-processors and links fluctuate as they do here.""",
+`clip` loses no accuracy that intervals would show; the others lose up to the better part of a point on some fleets, and not
+more where more come and go. A median of the last three times changes little where processors and links fluctuate as they do
+here.""",
     "breaking": """\
 With half of the fleet slow `clip` still takes nearly all that the bound allows. With processors four times apart the
-smallest keep level is not small enough, and some of it is left; behind the slowest network nearly all is, for there it is the
-upload that takes long, and pruning does not shorten that: see elision in the experiment on slow networks.
+smallest keep level is not small enough, and some of it is left; with the slowest network besides nearly all is, for there it
+is the upload that takes long, and pruning does not shorten that: see elision in the experiment on slow networks. `exclude` is
+faster than the bound everywhere, as it waits for nobody and masks for fewer; with half of the fleet slow it is the one that
+loses accuracy.
 
 Lies about times cost time, and no accuracy that intervals would show. Clients that say they take longer push the slow ones
 out of the candidates, who are so many and no more: a few of them cost most of the gain, and as many as there are candidates
@@ -54,8 +58,7 @@ sees that the round waits for them. Who lies is drawn by the seed, hence the wid
 There is a loop. Where zeros drag the mean down (`mean=dilute`), a neuron that was pruned has hardly changed and is pruned
 again nearly always, the more so the more of the fleet is slow. The holders' mean, by levels or by scaling, takes the
 zeros out and some of the loop with them; what is left is that the neurons which change least are the same ones from round
-to round. An age cap breaks it by force, a draw has none beyond chance. On the digits accuracy does not tell these apart;
-that turns and stand-ins keep most of it where half of the fleet is slow shows in `clip-rank`.""",
+to round. An age cap breaks it by force, a draw has none beyond chance. On the digits accuracy does not tell these apart.""",
     "threshold": """\
 On the digits more neurons lie below the pooled mean change than have to go, so from a threshold of that mean on none are
 slack, and higher thresholds change nothing. Below it the slack grows, and as it is drawn anew in every round, fewer neurons
@@ -65,11 +68,11 @@ Behind the fast of the slow links over-pruning gets all that the bound allows, a
 nothing, since nobody's is slow: the two differ by just that. (On Shakespeare it gets most of it: roles differ in size, and
 the largest are the stragglers.) The slower the link, the sooner it saturates: at the smallest keep level a fit has no more
 to give, and behind the slowest link nearly all of a round is transfer. There elision takes over, for a vector that
-everybody sends shorter takes less whoever sends it: half of the neurons left out in three rounds of four is worth more than
-a third of the time, with and without `clip`, and the two add up. Where fits outweigh transfers, as on Shakespeare behind
-the middle link, it is worth nothing, and on its own costs a little.
+everybody sends shorter takes less whoever sends it: half of the neurons left out in three rounds of four is worth a third of
+the time or more, and with `clip` the two nearly add up. Where fits outweigh transfers, as on Shakespeare behind the middle
+link, it costs a little on its own, and is worth a little with `clip`.
 
-Where it was trained, on the small task behind the middle link, it costs nothing that intervals would show, and the target
-is reached sooner with it; the smallest keep level costs `clip` more than elision does.""",
+It was trained on the small task behind the middle link alone. There it costs nothing that intervals would show, though these
+are wide, and with half left out the target is reached sooner; the smallest keep level costs `clip` more than elision does.""",
 }
 """By the experiment's name."""

@@ -298,8 +298,8 @@ def test_what_was_decided_with_is_told_apart_from_what_was_not() -> None:
     found = rows([made_up(config) for config in configs])
     told = EXPERIMENTS["rules"].read(found)
     at = next(k for k, block in enumerate(told) if "run once, after everything was decided" in block)
-    assert "clip-size" in "".join(told[:at])
-    assert "clip-size" not in "".join(told[at:])
+    assert "clip-levels" in "".join(told[:at])
+    assert "clip-levels" not in "".join(told[at:])
     assert "run once, after" not in "".join(EXPERIMENTS["rules"].read([row for row in found if row["seed"] == 1]))
 
 
@@ -440,11 +440,13 @@ def test_what_an_earlier_sitting_wrote_of_other_tasks_stays(tmp_path: Path) -> N
         found = pages.write(experiment, renamed, options=mnist, out=tmp_path)
     assert [row["task"] for row in found] == ["digits"] * len(configs) + ["mnist"] * len(renamed)
     assert "Not all of it" not in (tmp_path / "threshold" / pages.PAGE).read_text()
+    assert "Had by* `clip-ref lab threshold --quick`, 12.0 hours" in (tmp_path / "threshold" / pages.PAGE).read_text()
     for seeds in (1, 3, None):  # however many were asked for, it is held against all
         asked = attrs.evolve(DIGITS, seeds=seeds, tasks=("digits", "digits"))
         assert len(pages.write(experiment, records["digits"][:1], options=asked, out=tmp_path)) == 1
         text = (tmp_path / "threshold" / pages.PAGE).read_text()
         assert "Not all of it has been run yet: 1 of 18 runs on `digits`, 0 of the runs on `shakespeare`." in text
+        assert ("*Had by* `clip-ref lab threshold --data-dir DIR`" in text) == ("mnist" in text)
 
 
 @pytest.mark.rule("EXP-8")
