@@ -442,5 +442,10 @@ PAPER_POLICY: Final = PruningPolicy(
 HARDENED_POLICY: Final = PruningPolicy(spread=True, mean=Mean.STRATA)
 """The preset `HARDENED`: what one should deploy."""
 
+DRAWN_POLICY: Final = attrs.evolve(
+    HARDENED_POLICY, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT
+)
+"""The preset `DRAWN`: `HARDENED` with neurons drawn anew in every round. It needs no history: for clients that come and go."""
+
 NO_PRUNING: Final = PruningPolicy(straggler_share=0, mean=Mean.DILUTE)
 """Plain secure aggregation: nobody prunes."""

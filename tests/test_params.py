@@ -14,6 +14,7 @@ from clip_ref.errors import SERVER, ParameterError
 from clip_ref.oracle.strategies import params
 from clip_ref.params import (
     DEFAULT_GRID,
+    DRAWN_POLICY,
     HARDENED_POLICY,
     MAX_HOLDERS,
     NO_PRUNING,
@@ -328,6 +329,11 @@ def test_presets_are_pinned() -> None:
     assert (PAPER_POLICY.score, PAPER_POLICY.selection) == (Score.MEAN, Selection.PAPER)
     assert (PAPER_POLICY.mean, PAPER_POLICY.slack_seed) == (Mean.DILUTE, SlackSeed.RECORDS)
     assert (PAPER_POLICY.anonymity_blocks, PAPER_POLICY.margin, PAPER_POLICY.min_roster) == (False, 0, 0)
+    assert not DRAWN_POLICY.needs_history
+    assert HARDENED_POLICY.needs_history
+    ranked = attrs.evolve(DRAWN_POLICY, selection=Selection.RANK, threshold=1000, slack_seed=SlackSeed.RECORDS)
+    assert ranked == HARDENED_POLICY
+    assert DRAWN_POLICY.slack_seed is SlackSeed.CONTEXT  # so that the server can tell who holds what
     assert NO_PRUNING.straggler_share == 0
     assert Params(clients=20).threshold == 14
 

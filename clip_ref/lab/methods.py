@@ -7,6 +7,7 @@ import attrs
 
 from clip_ref.errors import PreconditionError
 from clip_ref.params import (
+    DRAWN_POLICY,
     HARDENED_POLICY,
     NO_PRUNING,
     PAPER_POLICY,
@@ -99,7 +100,7 @@ METHODS: Final = {
         Method("clip-size", attrs.evolve(SPREAD, score=Score.SIZE), "the smallest, likewise", stand_in=True),
         Method(
             "clip-draw",
-            attrs.evolve(SPREAD, selection=Selection.PAPER, threshold=0, slack_seed=SlackSeed.CONTEXT),
+            DRAWN_POLICY,
             "neurons drawn at random in every round, likewise",
             stand_in=True,
         ),
