@@ -60,6 +60,9 @@ SEEDS_OF_ALL: Final = 3
 SEEDS_AT_OTHER_N: Final = 2
 """For so many seeds those of `TRAINED_EVERYWHERE` are trained at n = 10 and 50."""
 
+SEEDS_OF_TIMES: Final = 3
+"""For so many seeds all methods' times are had there: by the clock, untrained where they are not trained."""
+
 MEASURED_ROUNDS: Final = 8
 """Of a run by the measured clock, which is there for its times alone."""
 
@@ -175,21 +178,19 @@ def _maker(task: str, data_dir: str | None, quick: bool) -> Make:
 
 
 def _table(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
-    """All methods at n = 20, first of all; three of them, and the clock of all, at n = 10 and 50."""
-    out = []
+    """All methods at n = 20, first of all; three of them at n = 10 and 50; and the clock of all for as many seeds."""
+    trained, timed = [], []
     for n in (20,) if quick else sorted(CLIENTS, key=lambda n: n != 20):
         of_n = partial(make, clients=n, stragglers=n // 5)
-        for at, seed in enumerate(seeds):
-            trained: Sequence[str] = COMPARED if at < SEEDS_OF_ALL else JUDGED
+        for at, seed in enumerate(seeds if n == 20 else seeds[:SEEDS_OF_TIMES]):
+            chosen: Sequence[str] = COMPARED if at < SEEDS_OF_ALL else JUDGED
             if n != 20:
-                trained = TRAINED_EVERYWHERE if at < SEEDS_AT_OTHER_N else ()
-            out += [of_n(method=name, seed=seed) for name in trained]
-        if n != 20:
-            out += [of_n(method=name, trained=False) for name in COMPARED if name not in TRAINED_EVERYWHERE]
-    if not quick:
-        watched = partial(make, clock=Clock.MEASURED, rounds=MEASURED_ROUNDS, evaluate_every=MEASURED_ROUNDS)
-        out += [watched(method=name, seed=seed) for seed in seeds[:SEEDS_OF_ALL] for name in JUDGED]
-    return out
+                chosen = TRAINED_EVERYWHERE if at < SEEDS_AT_OTHER_N else ()
+            trained += [of_n(method=name, seed=seed) for name in chosen]
+            timed += [of_n(method=name, seed=seed, trained=False) for name in COMPARED if name not in chosen]
+    watched = partial(make, clock=Clock.MEASURED, rounds=MEASURED_ROUNDS, evaluate_every=MEASURED_ROUNDS)
+    measured = [watched(method=name, seed=seed) for seed in seeds[:SEEDS_OF_ALL] for name in JUDGED]
+    return trained + timed + ([] if quick else measured)
 
 
 Change = tuple[str, Any]
