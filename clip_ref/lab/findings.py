@@ -16,21 +16,27 @@ all of a round; and narrow layers take longer for a multiply-accumulate than wid
 the smallest keep level, and `clip` gets about half of it.""",
     "rules": """\
 The paper's rule keeps neither figure: where slow devices have classes of their own it loses as much as neurons drawn at
-random do, and most of it on those classes. What was asked for is kept by `clip-rank`, which is `clip`, and every part of it
-counts:
+random do, and most of it on those classes. `clip-rank`, which is `clip`, keeps what was asked for on both partitions, on the
+seeds that it was found with and on the fresh ones. At the same time, where slow devices have classes of their own, it is
+ahead of random and prefix sub-models overall, and of prefix sub-models and `exclude` on those classes; `exclude` is level
+with it overall, and its lead over random on those classes is no wider than its interval. Where classes are uneven
+(`dirichlet`) nothing that was asked for is ahead of the others beyond its interval: leaving slow devices out, the fastest of
+all, costs no more there than waiting for them.
+
+What `clip-rank` is made of. Three seeds do not put each part beyond chance, but all of them point the same way:
 
 - *What a sub-model starts from.* One that just lacks neurons learns first to do without them, and that is what it sends.
   Where kept neurons stand in for the others by an estimate ([SUB-7](submodel.md#SUB-7)), it starts near the whole model:
   compare with `clip-rank stand_in=False`.
 - *Whose mean.* Turns leave no neuron to the fast devices alone, and strata give what slow devices say of it their whole
-  weight: without strata (`holder_cap=1`), or without both (`clip-levels stand_in=True`), the slow devices' classes fade.
-- *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere; ranking by change is the
-  one that keeps the accuracy on both partitions, so it stays. Drawing needs no history and is nearly as good.
+  weight: without strata (`holder_cap=1`), or without both (`clip-levels stand_in=True`), the slow devices' classes fade in
+  the mean.
+- *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere, and each of the latter
+  two misses somewhere by a little. Ranking by change is the one that keeps everything on all seeds, so it stays. Drawing
+  needs no history and is nearly as good.
 
-Leaving slow devices out is the fastest of all. Where everybody's classes are mixed it costs no more than a method that
-waits for them, and at the same time nothing here is better beyond its interval; where slow devices have classes of their
-own it is the worst of all. After twice as many rounds it is the same picture; where classes are mixed, `clip-rank` then
-misses what was asked for by a little.""",
+After twice as many rounds it is the same picture where slow devices have classes of their own; where classes are uneven
+`clip-rank` then misses what was asked for by a little, over three seeds.""",
     "churn": """\
 Who was away lacks the model before this one. Under a rule that needs it such a client keeps everything, and the round ends
 when it does: the more come and go, the less is left of what `clip` saves. Two rules do without, and keep most of it at
