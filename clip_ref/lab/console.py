@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-def percent(share: float | None) -> str:
-    """A share in per cent, or a dash where there is none."""
+def with_sign(share: float | None) -> str:
+    """A share in per cent, with the sign, or a dash where there is none: `93.1 %`."""
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
