@@ -1,9 +1,11 @@
 """Progress on long work, on standard error, so that standard output stays the result."""
 
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,6 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def with_sign(share: float | None) -> str:
     """A share in per cent, with the sign, or a dash where there is none: `93.1 %`."""
     return "–" if share is None else f"{100 * share:.1f} %"
+
+
+LATELY: Final = 50
+"""Plain lines estimate what is left from so many steps, the last ones: those that came from files take no time."""
+
+SOON: Final = 10
+"""And not before those took as many seconds."""
+
+
+def lasting(seconds: float) -> str:
+    """How long that is: `3 min`, `1.5 hours`."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
 
 
 class Report(Protocol):
@@ -23,18 +37,21 @@ class Report(Protocol):
 
 @contextmanager
 def progress(*, title: str, total: int, done: int = 0, quiet: bool = False) -> Iterator[Report]:
-    """A live line: title, bar, how many of `total`, time gone and left. Nothing if `quiet`; plain lines on no terminal."""
+    """A live line: title, bar, how many of `total`, time gone and left. Nothing if `quiet`; on no terminal plain lines."""
     if quiet:
         yield lambda word: None
         return
     console = Console(file=sys.stderr)
     if not console.is_terminal:
-        count = done
+        count, seen = done, deque[float](maxlen=LATELY)
 
         def line(word: str) -> None:
             nonlocal count
             count += 1
-            print(f"{title}: {count}/{total} {word}", file=sys.stderr, flush=True)
+            seen.append(time.monotonic())
+            took, left = seen[-1] - seen[0], total - count
+            estimate = f", about {lasting(left * took / (len(seen) - 1))} left" if left and took >= SOON else ""
+            print(f"{title}: {count}/{total} {word}{estimate}", file=sys.stderr, flush=True)
 
         yield line
         return

@@ -12,6 +12,7 @@ import attrs
 
 from clip_ref.errors import PreconditionError
 from clip_ref.lab.compare import rows
+from clip_ref.lab.console import lasting
 from clip_ref.lab.experiments import EXPERIMENTS, FOLDERS, Experiment, Options
 from clip_ref.lab.federated import write_whole
 from clip_ref.lab.gather import Record, load
@@ -116,14 +117,10 @@ def page(
         f"Not all of it has been run yet: {', '.join(short)}." if short else findings,
         *experiment.read(about["rows"]),
         *(f"![{_words(name)}]({folder}{name})" for name in pictures),
-        f"*Had by* `{again}`, {_long(about['cpu_seconds'])} of one processor in all "
+        f"*Had by* `{again}`, {lasting(about['cpu_seconds'])} of one processor in all "
         f"({'; '.join(about['machines'])}); clip-ref {', '.join(about['versions'])}.",
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"
-
-
-def _long(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
 
 
 def _words(name: str) -> str:
