@@ -13,8 +13,8 @@ twice as much. The paper's rule costs more than those: on this, the deepest netw
 case. On Shakespeare nothing costs anything.
 
 `exclude` is faster still and loses little here, where everybody's data are alike or the slow are not alone with theirs;
-where they are, see the next experiment. At n = `10` and `50` two seeds were trained, which tell little of accuracy; times are
-those of three. On Shakespeare roles differ in size, so that whoever has most to learn from is slow, whatever the device: who
+where they are, see the next experiment. At n = `10` and `50` one seed was trained or two, which tell little of accuracy. On
+Shakespeare roles differ in size, so that whoever has most to learn from is slow, whatever the device: who
 that is, and what there is to gain, changes from seed to seed, and with it the intervals.
 
 By the measured clock fits of Fashion-MNIST's small network take a fraction of what is counted, so that transfers are nearly

@@ -192,6 +192,21 @@ def test_the_table_trains_every_method_and_times_all_of_them_for_as_many_seeds()
     }
 
 
+@pytest.mark.rule("EXP-7")
+@pytest.mark.parametrize("task", ["cifar10", "mnist"])
+def test_where_seeds_do_not_change_times_one_is_enough(task: str) -> None:
+    """And the longest runs are trained once."""
+    usual = {"task": task, "partition": "iid", "trained": True, "clients": 20, "seed": 1, "clock": Clock.MACS}
+    make: Any = lambda **changes: SimpleNamespace(**usual | changes)  # noqa: E731
+    configs: list[Any] = EXPERIMENTS["table"].design(make, [1, 2, 3, 4, 5], False)
+    assert {(c.clients, c.method) for c in configs if not c.trained} == {
+        (n, name) for n in (10, 50) for name in COMPARED if name not in TRAINED_EVERYWHERE
+    }
+    assert {c.seed for c in configs if not c.trained} == {1}
+    seeds = {n: {c.seed for c in configs if c.trained and c.clients == n} for n in CLIENTS}
+    assert seeds == {10: {1, 2}, 20: {1, 2, 3, 4, 5}, 50: {1} if task == "cifar10" else {1, 2}}
+
+
 # --- Pages ---
 
 SCHEMA = (
