@@ -498,11 +498,11 @@ ASKED: Final = (
 
 
 def _verdict(found: Estimate | None, good: Callable[[Estimate], bool], *, signed: bool = False) -> str:
-    """Whether it is as good as was asked for, and what it is; not judged if there are too few seeds."""
+    """Whether it is as good as was asked for, and what it is, points to the hundredth; not of too few seeds."""
     if found is None:
         return "–"
     said = "open" if found.count < ENOUGH else "yes" if good(found) else "no"
-    return f"{said}, {percent(found, signed=signed)}"
+    return f"{said}, {percent(found, signed=signed, digits=2 if signed else 1)}"
 
 
 def _soon(rows: Rows) -> str:

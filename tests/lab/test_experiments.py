@@ -278,19 +278,19 @@ def test_the_table_says_whether_clip_does_what_was_hoped() -> None:
         told = EXPERIMENTS["table"].read(changed)[-1].splitlines()[-1]
         return [cell.strip() for cell in told.strip("|").split("|")]
 
-    assert asked() == ["`digits`, 20", "30.0 ± 0.0", "yes, 95.0 ± 0.0", "yes, +0.0 ± 0.0", "yes, 20.0 ± 0.0"]
+    assert asked() == ["`digits`, 20", "30.0 ± 0.0", "yes, 95.0 ± 0.0", "yes, +0.00 ± 0.00", "yes, 20.0 ± 0.0"]
     assert asked(pruned_rounds_bound_share=0.949)[2] == "no, 94.9 ± 0.0"
     assert asked(to_target_shorter=0.199)[4] == "no, 19.9 ± 0.0"
     assert asked(to_target_shorter=0.199, bound=0.19)[4] == "cannot be, 19.9 ± 0.0"
-    assert asked(final_accuracy=0.4951)[3] == "yes, -0.5 ± 0.0"
-    assert asked(final_accuracy=0.494)[3] == "no, -0.6 ± 0.0"
+    assert asked(final_accuracy=0.4951)[3] == "yes, -0.49 ± 0.00"
+    assert asked(final_accuracy=0.494)[3] == "no, -0.60 ± 0.00"
     for at, row in enumerate(row for row in found if row["method"] == "clip" and row["clock"] == Clock.MACS):
         row["final_accuracy"] = 0.5 + (-0.02, 0.02)[at % 2]  # the mean is kept, the interval is not
-    assert asked()[3] == "no, -0.4 ± 2.7"
+    assert asked()[3] == "no, -0.40 ± 2.72"
     found = [row for row in found if row["seed"] <= 2]
-    assert asked()[2:] == ["open, 95.0 ± 0.0", "open, +0.0 ± 25.4", "open, 20.0 ± 0.0"]
+    assert asked()[2:] == ["open, 95.0 ± 0.0", "open, +0.00 ± 25.41", "open, 20.0 ± 0.0"]
     found = [row for row in found if row["seed"] == 1]
-    assert asked()[2:] == ["open, 95.0", "open, -2.0", "open, 20.0"]
+    assert asked()[2:] == ["open, 95.0", "open, -2.00", "open, 20.0"]
 
 
 @pytest.mark.rule("EXP-5", "EXP-6")
