@@ -7,7 +7,7 @@ FINDINGS: Final = {
 On this fleet `clip` takes what the bound allows from the first round that prunes, nearly to the last hundredth, on all three
 tasks and for any number of clients: its rounds are shorter by about as much as the paper has at best, or more, and at
 n = `20` the target is reached a quarter to a third sooner. Accuracy it keeps at equal rounds on Fashion-MNIST and on
-Shakespeare. On CIFAR-10, whose images are a JPEG copy here, it loses half a point, a hair more than was asked for; no method
+Shakespeare. On `cifar10`, whose images are a JPEG copy here, it loses half a point, a hair more than was asked for; no method
 that waits for everybody is nearer to `none` there, `shorten` is about as near, and random and prefix sub-models cost about
 twice as much. The paper's rule costs more than those: on this, the deepest network, about what the paper says of its worst
 case. On Shakespeare nothing costs anything.
@@ -19,7 +19,7 @@ there is to gain, changes from seed to seed, hence the wide intervals.
 
 By the measured clock fits of the two networks on images take a fraction of what is counted, so that transfers are more of a
 round, on Fashion-MNIST nearly all; and narrow layers take longer for a multiply-accumulate than wide ones. At the smallest
-keep level `clip` then gets the better part of what the bound allows on CIFAR-10, and half of it on Fashion-MNIST. On
+keep level `clip` then gets the better part of what the bound allows on `cifar10`, and half of it on Fashion-MNIST. On
 Shakespeare, where fits outweigh transfers by either clock, it gets all.""",
     "rules": """\
 The paper's rule keeps neither figure: where slow devices have classes of their own it loses as much as neurons drawn at
