@@ -1,5 +1,6 @@
 """Elision: what everybody leaves out of a round, that nothing is lost by it, and that who sees it otherwise takes no part."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -91,10 +92,10 @@ def test_every_coordinate_is_in_within_so_many_rounds(layout: Layout, elide: int
 @pytest.mark.rule("ELI-2")
 @given(st.integers(1, 40), SHARES, EVERY)
 def test_every_neuron_is_left_out_in_its_turn(neurons: int, elide: int, every: int) -> None:
-    """Over n stretches each of n neurons is left out as often as every other."""
+    """Over n/gcd(n, m) stretches each of n neurons, m of them out at a time, is left out as often as every other."""
     layout = dense_chain(1, neurons, 1)
-    count = np.zeros(neurons, dtype=int)
-    for stretch in range(neurons):
+    count, at_a_time = np.zeros(neurons, dtype=int), elide * neurons // 1000
+    for stretch in range(neurons // math.gcd(neurons, at_a_time)):
         out = left_out(layout=layout, elide=elide, every=every, round=RoundNumber(stretch * every + 1))
         count[out["hidden1"]] += 1
     assert len(set(count.tolist())) == 1

@@ -206,9 +206,9 @@ def test_rosters_thresholds_and_colluders_stay_in_range(changes: dict[str, Any],
 
 @pytest.mark.rule("PAR-6")
 def test_the_edges_of_a_roster_are_accepted() -> None:
-    Params(clients=2, threshold=2, colluders=1)
-    Params(clients=MAX_HOLDERS, threshold=2, encoding=SMALL)
-    Params(clients=MAX_HOLDERS, threshold=MAX_HOLDERS, encoding=SMALL)
+    for clients, threshold, colluders in ((2, 2, 1), (MAX_HOLDERS, 2, 0), (MAX_HOLDERS, MAX_HOLDERS, MAX_HOLDERS - 1)):
+        made = Params(clients=clients, threshold=threshold, colluders=colluders, encoding=SMALL)
+        assert (made.clients, made.threshold, made.colluders) == (clients, threshold, colluders)
 
 
 @pytest.mark.rule("PAR-6")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-def with_sign(share: float | None) -> str:
+def with_percent_sign(share: float | None) -> str:
     """A share in per cent, with the sign, or a dash where there is none: `93.1 %`."""
     return "–" if share is None else f"{100 * share:.1f} %"
 

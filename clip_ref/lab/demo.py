@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from clip_ref import __version__
-from clip_ref.lab.console import progress, with_sign
+from clip_ref.lab.console import progress, with_percent_sign
 from clip_ref.lab.federated import RoundRow, RunConfig, Summary, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.lab.methods import METHODS, SHIPPED
 from clip_ref.lab.parallel import run_all
@@ -76,7 +76,7 @@ def run_demo(*, rounds: int, seed: int, quiet: bool, workers: int = 2) -> Demo:
         for name, row, timeline in run_all(configs, workers=workers):
             runs[name].append(row)
             timelines[name] = timeline
-            report(f"{name}, round {row.round}: accuracy {with_sign(row.accuracy)}")
+            report(f"{name}, round {row.round}: accuracy {with_percent_sign(row.accuracy)}")
     return Demo(
         config=config,
         fleet=config.load_fleet(),

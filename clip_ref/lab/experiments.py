@@ -185,14 +185,14 @@ def _table(make: Make, seeds: Sequence[int], quick: bool) -> list[RunConfig]:
     usual, trained, timed = make(), [], []
     for n in (20,) if quick else sorted(CLIENTS, key=lambda n: n != 20):
         of_n = partial(make, clients=n, stragglers=n // 5)
-        few = 1 if (usual.task, n) in LONG else SEEDS_AT_OTHER_N
-        many = (len(seeds) if n == 20 else SEEDS_OF_TIMES) if usual.partition == "natural" else 1
+        seeds_trained = 1 if (usual.task, n) in LONG else SEEDS_AT_OTHER_N
+        seeds_timed = (len(seeds) if n == 20 else SEEDS_OF_TIMES) if usual.partition == "natural" else 1
         for at, seed in enumerate(seeds):
             chosen: Sequence[str] = COMPARED if at < SEEDS_OF_ALL else JUDGED
             if n != 20:
-                chosen = TRAINED_EVERYWHERE if at < few else ()
+                chosen = TRAINED_EVERYWHERE if at < seeds_trained else ()
             trained += [of_n(method=name, seed=seed) for name in chosen]
-            if at < many:
+            if at < seeds_timed:
                 timed += [of_n(method=name, seed=seed, trained=False) for name in COMPARED if name not in chosen]
     watched = partial(make, clock=Clock.MEASURED, rounds=MEASURED_ROUNDS, evaluate_every=MEASURED_ROUNDS)
     measured = [watched(method=name, seed=seed) for seed in seeds[:SEEDS_OF_ALL] for name in JUDGED]
@@ -215,7 +215,10 @@ RULES: Final = (
     "clip-size",
     "clip-draw",
 )
-"""The rules that are compared, all from `clip-levels` on alternatives to the paper's: named before they were run."""
+"""The rules that are compared, all from `clip-levels` on alternatives to the paper's: named before they were run.
+
+Not so their stand-ins, which were found with results at hand: see `CONFIRMED`.
+"""
 
 PARTS: Final[tuple[tuple[str, tuple[Change, ...]], ...]] = (
     ("clip-levels", (("stand_in", True),)),
@@ -233,7 +236,8 @@ SEEDS_OF_PARTS: Final = 3
 CONFIRMED: Final = ("none", "exclude", "random", "ordered", "clip-rank", "clip-size", "clip-draw")
 """Those that are run once more for as many seeds again, on which nothing was decided: what was chosen, and its rivals.
 
-Those it was chosen among are there too: had another been better there, the page would say so."""
+Those it was chosen among are there too: had another been better there, the page would say so.
+"""
 
 DECIDED_ON: Final = 5
 """The rules were found and chosen with the results of the seeds up to this one at hand."""

@@ -4,8 +4,8 @@ from typing import Final
 
 FINDINGS: Final = {
     "table": """\
-On this fleet `clip` takes what the bound allows from the first round that prunes, nearly to the last hundredth, on all three
-tasks and for any number of clients: its rounds are shorter by about as much as the paper has at best, or more, and at
+On this fleet `clip` takes all that the bound allows from the first round that prunes, or all but a hundredth or two, on
+all three tasks and for any number of clients: its rounds are shorter by about as much as the paper has at best, or more, and at
 n = `20` the target is reached a quarter to a third sooner. Accuracy it keeps at equal rounds on Fashion-MNIST and on
 Shakespeare. On `cifar10`, whose images are a JPEG copy here, it loses half a point, a hair more than was asked for; no method
 that waits for everybody is nearer to `none` there, `shorten` is about as near, and random and prefix sub-models cost about
@@ -39,8 +39,8 @@ What `clip-rank` is made of. Three seeds do not put each part beyond chance, but
   weight: without strata (`holder_cap=1`), or without both (`clip-levels stand_in=True`), the slow devices' classes fade in
   the mean.
 - *Which neurons.* This matters least. Ranked by change, by size or drawn, each is ahead somewhere, and each of the latter
-  two misses somewhere by a little. Ranking by change is the one that keeps everything on all seeds, so it stays. Drawing
-  needs no history and is nearly as good.
+  two misses somewhere by a little. Ranking by change is the one that keeps everything on all of these seeds, so it stays.
+  Drawing needs no history and is nearly as good.
 
 After twice as many rounds it is the same picture where slow devices have classes of their own; where classes are uneven
 `clip-rank` then misses what was asked for by a little, over three seeds.""",

@@ -65,7 +65,9 @@ def written(where: Path, *, quick: bool | None = None) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         told = [(row["run"], row["task"]) for row in found["rows"]]
-        whole = isinstance(found["designed"], dict) and all(isinstance(word, str) for row in told for word in row)
+        kinds = {"quick": bool, "designed": dict, "machines": list, "versions": list, "cpu_seconds": int}
+        whole = all(isinstance(found[name], kind) for name, kind in kinds.items())
+        whole = whole and all(isinstance(word, str) for row in told for word in row)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PreconditionError(rule="EXP-8", detail=f"{path} is damaged: {error}; remove it and ask again") from None
     if not whole:
@@ -132,9 +134,9 @@ INTRODUCTION: Final = """\
 
 What the experiments of the [laboratory](laboratory.md) came to, which also says [what differs from the paper's
 evaluation](laboratory.md#what-differs-from-the-papers-evaluation). Every number in a table is computed by `clip-ref lab report`
-from the runs that are committed in `benchmarks/lab`; every run can be had again. Intervals are 95 % by Student's t, over seeds;
-there is none for a single seed, and a dash stands where there is nothing to say. Above the tables of what was run in full
-stands what it showed.
+from the runs that are committed in `benchmarks/lab`; every run can be had again on the same data. Intervals are 95 % by
+Student's t, over seeds; there is none for a single seed, and a dash stands where there is nothing to say. Above the tables of
+what was run in full stands what it showed.
 
 | column | what it says |
 |---|---|

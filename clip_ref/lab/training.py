@@ -8,7 +8,7 @@ from typing import Any
 
 from clip_ref.errors import PreconditionError
 from clip_ref.identities import beside, save_directory
-from clip_ref.lab.console import progress, with_sign
+from clip_ref.lab.console import progress, with_percent_sign
 from clip_ref.lab.federated import Run, RunConfig, checks, passed, rows_csv, summarise, write_whole
 from clip_ref.train import modelfile
 from clip_ref.train.data import Source, load_task
@@ -91,7 +91,7 @@ def train(
                 if record is not None:
                     record.completed(sum_digest=Digest(bytes.fromhex(row.secure_sum)), model=run.state.model)
                 run.save(checkpoint)
-                report(f"accuracy {with_sign(row.accuracy)}, {row.round_seconds:.2f} s")
+                report(f"accuracy {with_percent_sign(row.accuracy)}, {row.round_seconds:.2f} s")
         modelfile.save(out / "model.npz", model=run.state.model, task=config.task, layout=run.layout)
     write_whole(out / "rounds.csv", rows_csv(run.rows).encode())
     found = results(config, run)
@@ -147,7 +147,7 @@ def words(found: dict[str, Any], out: Path) -> str:
     return "\n".join(
         [
             f"{name}: {numbers['rounds']} rounds, {numbers['simulated_seconds']:.1f} s simulated, "
-            f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {with_sign(numbers['final_accuracy'])}",
+            f"{100 * saved:.1f} % shorter than unpruned{share}; accuracy {with_percent_sign(numbers['final_accuracy'])}",
             *on_graph,
             "every secure sum equals the plain one, every upload and transcript has one shape"
             if passed(found["checks"], lengths=RunConfig(**found["config"]).lengths)

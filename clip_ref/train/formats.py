@@ -95,11 +95,12 @@ def _cifar_python(data: bytes, file: str) -> Images:
     try:
         batch = _Plain(io.BytesIO(data), encoding="bytes").load()
         pixels, labels = batch[b"data"], np.array(batch[b"labels"])
+        count = len(labels)
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise _refuse(file, f"is no pickled batch of images: {error}") from None
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(labels), _PIXELS):
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (count, _PIXELS):
         raise _refuse(file, f"must have data uint8[m, {_PIXELS}] and as many labels")
-    if labels.shape != (len(pixels),) or (len(labels) and labels.dtype.kind not in "iu"):
+    if labels.ndim != 1 or (count and labels.dtype.kind not in "iu"):
         raise _refuse(file, f"must have labels int[m], got {labels.dtype}{list(labels.shape)}")
     return _cifar_images(pixels, labels.astype(np.int64), file)
 
@@ -150,7 +151,7 @@ def read_mnist(path: Path) -> tuple[Images, Images]:
     for part in ("train", "t10k"):
         images, labels = (_idx_file(path, f"{part}-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))
         pixels, classes = read_idx(images), read_idx(labels)
-        if pixels.shape[1:] != (28, 28) or pixels.ndim != 3:
+        if pixels.shape[1:] != (28, 28):
             raise _refuse(images, f"has images {list(pixels.shape)}; [m, 28, 28] are wanted")
         if classes.shape != pixels.shape[:1]:
             raise _refuse(labels, f"has labels {list(classes.shape)} for images {list(pixels.shape)}")

@@ -469,6 +469,17 @@ def test_what_an_earlier_sitting_wrote_of_other_tasks_stays(tmp_path: Path) -> N
         assert ("*Had by* `clip-ref lab threshold --data-dir DIR`" in text) == ("mnist" in text)
 
 
+WRITTEN: dict[str, Any] = {
+    "quick": True,
+    "designed": {},
+    "machines": [],
+    "versions": [],
+    "cpu_seconds": 1,
+    "rows": [],
+}
+"""What a page is made of."""
+
+
 @pytest.mark.rule("EXP-8")
 @pytest.mark.parametrize(
     "damage",
@@ -478,6 +489,8 @@ def test_what_an_earlier_sitting_wrote_of_other_tasks_stays(tmp_path: Path) -> N
         '{"quick": true, "designed": {}}',
         '{"quick": true, "designed": [], "rows": []}',
         '{"rows": [{"run": 1}]}',
+        *(json.dumps({name: WRITTEN[name] for name in WRITTEN if name != gone}) for gone in WRITTEN),
+        *(json.dumps(WRITTEN | {name: "other"}) for name in WRITTEN),
     ],
 )
 def test_damaged_rows_are_refused_before_anything_runs(

@@ -127,6 +127,11 @@ BAD_CIFAR: dict[str, tuple[str, dict[str, bytes | None], str]] = {
         r"data_batch_5: must have data",
     ),
     "no labels": ("python", {"data_batch_5": pickle.dumps({b"data": 1})}, r"data_batch_5: is no pickled"),
+    "one label": (
+        "python",
+        {"data_batch_5": pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": 5})},
+        r"data_batch_5: is no pickled",
+    ),
     "labels in columns": (
         "python",
         {"data_batch_5": pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [[1, 2]]})},
