@@ -24,8 +24,10 @@ SOON: Final = 10
 
 
 def lasting(seconds: float) -> str:
-    """How long that is: `3 min`, `1.5 hours`."""
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
+    """How long that is: `20 s`, `3 min`, `1.5 hours`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{round(seconds / 60)} min"
 
 
 class Report(Protocol):

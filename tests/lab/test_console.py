@@ -32,7 +32,10 @@ def test_plain_lines_say_what_is_left(capsys: pytest.CaptureFixture[str], monkey
     assert lines[119] == "lab: 120/120 a round"
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(1, "1 min"), (100, "2 min"), (3599, "60 min"), (5400, "1.5 hours")])
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.1, "1 s"), (12, "12 s"), (89, "89 s"), (100, "2 min"), (3599, "60 min"), (5400, "1.5 hours")],
+)
 def test_how_long_something_lasts(seconds: float, said: str) -> None:
     assert lasting(seconds) == said
 
